@@ -1,0 +1,119 @@
+"""Rows as the JSON of the contract."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist
+
+from apps.approvals import services as approvals
+from apps.catalog.models import Column, Database, Table
+from apps.catalog.tables import quoted
+from apps.engines.base import TableName
+from apps.grants.models import Grant
+from apps.requests.models import AccessRequest
+from apps.requests.services import Preview
+
+
+def moment(value: datetime | None) -> str | None:
+    """UTC, RFC 3339, microseconds."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if value else None
+
+
+def database(row: Database, *, may_request: bool, owned: bool) -> dict[str, Any]:
+    return {
+        "slug": row.slug,
+        "environment": row.environment,
+        "description": row.description,
+        "may_request": may_request,
+        "owned": owned,
+        "synced_at": moment(row.synced_at),
+    }
+
+
+def table(row: Table) -> dict[str, Any]:
+    # `columns` are prefetched, live ones only.
+    return {"schema": row.schema, "name": row.name, "columns": [_column(column) for column in row.columns.all()]}
+
+
+def _column(row: Column) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "type": row.type,
+        "classification": row.classification or None,
+        "data_class": row.data_class or None,
+        "mask": row.mask,
+    }
+
+
+def preview(value: Preview) -> dict[str, Any]:
+    verdict = value.verdict.to_json()
+    return {
+        **{key: verdict[key] for key in ("outcome", "reasons", "rule", "version", "max_minutes", "risk")},
+        "tables": [quoted(name) for name in value.scope.tables],
+        "scope_digest": value.scope.digest(),
+        "route": value.route,
+    }
+
+
+def request(row: AccessRequest) -> dict[str, Any]:
+    scope = row.effective
+    return {
+        "id": row.pk,
+        "status": row.status,
+        "requester": row.requester.username,
+        "database": row.database.slug,
+        "level": row.level,
+        "connection": row.connection,
+        "tables": [quoted(name) for name in scope.tables],
+        "unmask": [f"{quoted(name)}.{_quoted_column(column)}" for name, column in scope.unmask],
+        "minutes": row.minutes,
+        "starts_at": moment(row.starts_at),
+        "reason": row.reason,
+        "ticket": row.ticket,
+        "submitted_at": moment(row.submitted_at),
+        "lapses_at": moment(row.lapses_at),
+        "closed_reason": row.closed_reason,
+        "rule": row.verdict["rule"],
+        "policy_version": row.policy_version,
+        "reasons": row.verdict["reasons"],
+        "scope_digest": row.scope_digest,
+        "risk": row.verdict["risk"],
+        "route": approvals.route_of(row),
+        "grant": _grant_reference(row),
+    }
+
+
+def _quoted_column(column: str) -> str:
+    # A table without a schema quotes its name by the same rule.
+    return quoted(TableName("s", column)).removeprefix("s.")
+
+
+def _grant_reference(row: AccessRequest) -> dict[str, Any] | None:
+    try:
+        return {"id": row.grant.pk, "status": row.grant.status}
+    except ObjectDoesNotExist:
+        return None
+
+
+def grant(row: Grant) -> dict[str, Any]:
+    return {
+        "id": row.pk,
+        "status": row.status,
+        "request": row.request_id,
+        "holder": row.holder.username,
+        "database": row.database.slug,
+        "connection": row.connection,
+        "login": row.login,
+        "starts_at": moment(row.starts_at),
+        "expires_at": moment(row.expires_at),
+        "ended_at": moment(row.ended_at),
+        "end_cause": row.end_cause or None,
+        "problem": row.problem,
+        "sessions": {
+            "live": row.sessions_live,
+            "seen": row.sessions_seen,
+            "first_at": moment(row.first_used_at),
+            "last_at": moment(row.last_used_at),
+        },
+        "evidence": row.evidence or {"checked_at": None, "reach": [], "findings": []},
+    }

@@ -1,0 +1,67 @@
+"""Access that lives, and giving it back."""
+
+from dataclasses import asdict
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from ninja import Router
+
+from apps.accounts.models import TokenScope, User
+from apps.api import represent
+from apps.api.auth import Token, user_of
+from apps.api.paging import page
+from apps.api.schemas import CredentialOut, GrantOut, GrantPage, ReasonIn
+from apps.grants import services as grants
+from apps.grants.models import Grant
+
+router = Router(tags=["grants"])
+
+
+@router.get("/grants", response=GrantPage, auth=Token(TokenScope.READ))
+def list_grants(
+    request: HttpRequest, status: str | None = None, cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """Grants that I may see, newest first."""
+    rows = _visible(user_of(request))
+    if status:
+        rows = rows.filter(status=status)
+    return page(rows, ["-queued_at", "-id"], cursor=cursor, limit=limit, represent=represent.grant)
+
+
+@router.get("/grants/{grant_id}", response=GrantOut, auth=Token(TokenScope.READ))
+def show(request: HttpRequest, grant_id: str) -> dict[str, Any]:
+    """One grant, with what its login can reach."""
+    return _shown(user_of(request), grant_id)
+
+
+@router.post("/grants/{grant_id}/credential", response=CredentialOut, auth=Token(TokenScope.USE))
+def credential(request: HttpRequest, response: HttpResponse, grant_id: str) -> dict[str, Any]:
+    """The credential of a live grant of my own; the same on each call until the end. Each call is recorded."""
+    response["Cache-Control"] = "no-store"
+    shown = asdict(grants.credential(actor=user_of(request), grant_id=grant_id))
+    return {**shown, "valid_until": represent.moment(shown["valid_until"])}
+
+
+@router.post("/grants/{grant_id}/release", response=GrantOut, auth=Token(TokenScope.USE))
+def release(request: HttpRequest, grant_id: str, body: ReasonIn) -> dict[str, Any]:
+    """Give my own access back early."""
+    user = user_of(request)
+    grants.release(actor=user, grant_id=grant_id, reason=body.reason)
+    return _shown(user, grant_id)
+
+
+@router.post("/grants/{grant_id}/revoke", response=GrantOut, auth=Token(TokenScope.APPROVE))
+def revoke(request: HttpRequest, grant_id: str, body: ReasonIn) -> dict[str, Any]:
+    """Take somebody's access away, with a reason: owners, DBAs and security."""
+    user = user_of(request)
+    grants.revoke(actor=user, grant_id=grant_id, reason=body.reason)
+    return _shown(user, grant_id)
+
+
+def _visible(user: User) -> Any:
+    return Grant.objects.visible_to(user).select_related("holder", "database")
+
+
+def _shown(user: User, grant_id: str) -> dict[str, Any]:
+    return represent.grant(get_object_or_404(_visible(user), pk=grant_id))

@@ -1,0 +1,90 @@
+"""Asking, and deciding."""
+
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from ninja import Header, Router
+
+from apps.accounts.models import TokenScope, User
+from apps.api import represent
+from apps.api.auth import Token, user_of
+from apps.api.paging import page
+from apps.api.schemas import CommentIn, DecisionIn, PreviewOut, RequestIn, RequestOut, RequestPage
+from apps.approvals import services as approvals
+from apps.requests import services as requests
+from apps.requests.models import AccessRequest
+
+router = Router(tags=["requests"])
+
+
+@router.post("/requests/preview", response=PreviewOut, auth=Token(TokenScope.READ))
+def preview(request: HttpRequest, body: RequestIn) -> dict[str, Any]:
+    """What would happen if this were submitted now: the very function that will decide."""
+    return represent.preview(requests.preview(actor=user_of(request), ask=_ask(body)))
+
+
+@router.post("/requests", response={201: RequestOut}, auth=Token(TokenScope.REQUEST))
+def submit(
+    request: HttpRequest,
+    body: RequestIn,
+    idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)] = None,
+) -> tuple[int, dict[str, Any]]:
+    """Ask for access. With the same Idempotency-Key the same request is answered again."""
+    user = user_of(request)
+    row = requests.submit(actor=user, ask=_ask(body), idempotency_key=idempotency_key)
+    return 201, _shown(user, row.pk)
+
+
+@router.get("/requests", response=RequestPage, auth=Token(TokenScope.READ))
+def list_requests(
+    request: HttpRequest, status: str | None = None, cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """Requests that I may see, newest first."""
+    rows = _visible(user_of(request))
+    if status:
+        rows = rows.filter(status=status)
+    return page(rows, ["-submitted_at", "-id"], cursor=cursor, limit=limit, represent=represent.request)
+
+
+@router.get("/requests/{request_id}", response=RequestOut, auth=Token(TokenScope.READ))
+def show(request: HttpRequest, request_id: str) -> dict[str, Any]:
+    """One request."""
+    return _shown(user_of(request), request_id)
+
+
+@router.post("/requests/{request_id}/approve", response=RequestOut, auth=Token(TokenScope.APPROVE))
+def approve(request: HttpRequest, request_id: str, body: DecisionIn) -> dict[str, Any]:
+    """Say yes, to all of it or to less (fewer tables, fewer minutes)."""
+    user = user_of(request)
+    approvals.approve(actor=user, request_id=request_id, **body.dict())
+    return _shown(user, request_id)
+
+
+@router.post("/requests/{request_id}/deny", response=RequestOut, auth=Token(TokenScope.APPROVE))
+def deny(request: HttpRequest, request_id: str, body: CommentIn) -> dict[str, Any]:
+    """Say no, with a comment."""
+    user = user_of(request)
+    approvals.deny(actor=user, request_id=request_id, comment=body.comment)
+    return _shown(user, request_id)
+
+
+@router.post("/requests/{request_id}/cancel", response=RequestOut, auth=Token(TokenScope.REQUEST))
+def cancel(request: HttpRequest, request_id: str, body: CommentIn) -> dict[str, Any]:
+    """Take back a request of my own that still waits."""
+    user = user_of(request)
+    requests.cancel(actor=user, request_id=request_id, comment=body.comment)
+    return _shown(user, request_id)
+
+
+def _ask(body: RequestIn) -> requests.Ask:
+    values = body.dict()
+    return requests.Ask(**{**values, "tables": tuple(values["tables"]), "unmask": tuple(values["unmask"])})
+
+
+def _visible(user: User) -> Any:
+    return AccessRequest.objects.visible_to(user).select_related("requester", "database", "grant")
+
+
+def _shown(user: User, request_id: str) -> dict[str, Any]:
+    return represent.request(get_object_or_404(_visible(user), pk=request_id))

@@ -1,0 +1,223 @@
+"""What goes in and what comes out. Names and shapes are a contract (design §8)."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from ninja import Schema
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
+
+Text = Annotated[str, Field(max_length=10_000)]
+
+
+class Body(Schema):
+    """An unknown field is a mistake worth hearing about."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RequestIn(Body):
+    database: Text
+    level: Text
+    tables: list[Text] = Field(max_length=50_000)
+    unmask: list[Text] = Field(default=[], max_length=10_000)
+    connection: Text
+    minutes: StrictInt
+    starts_at: datetime | None = None
+    reason: Text
+    ticket: Text = ""
+    break_glass: StrictBool = False
+
+
+class DecisionIn(Body):
+    """What is left out stays as it was asked for."""
+
+    comment: Text = ""
+    minutes: StrictInt | None = None
+    tables: list[Text] | None = None
+    unmask: list[Text] | None = None
+
+
+class CommentIn(Body):
+    comment: Text = ""
+
+
+class ReasonIn(Body):
+    reason: Text = ""
+
+
+class Me(Schema):
+    id: str
+    username: str
+    name: str
+    email: str
+    time_zone: str
+    groups: list[str]
+    duties: list[str]
+    scopes: list[str]
+
+
+class DatabaseOut(Schema):
+    slug: str
+    environment: str
+    description: str
+    may_request: bool
+    owned: bool
+    synced_at: str | None
+
+
+class ColumnOut(Schema):
+    name: str
+    type: str
+    classification: str | None
+    data_class: str | None
+    mask: str | None
+
+
+class TableOut(Schema):
+    schema_: str = Field(alias="schema")
+    name: str
+    columns: list[ColumnOut]
+
+
+class FactorOut(Schema):
+    name: str
+    weight: int
+    why: str
+
+
+class RiskOut(Schema):
+    level: Literal["low", "medium", "high", "critical"]
+    factors: list[FactorOut]
+
+
+class PreviewStepOut(Schema):
+    kind: Literal["peer", "owner", "group"]
+    group: str | None
+    needed: int
+    eligible: int
+
+
+class StepOut(PreviewStepOut):
+    approved_by: list[str]
+
+
+class PreviewOut(Schema):
+    outcome: Literal["approve", "route", "deny"]
+    reasons: list[str]
+    rule: str
+    version: int
+    max_minutes: int | None
+    tables: list[str]
+    scope_digest: str
+    risk: RiskOut
+    route: list[PreviewStepOut]
+
+
+class GrantRef(Schema):
+    id: str
+    status: str
+
+
+class RequestOut(Schema):
+    id: str
+    status: Literal["pending", "approved", "denied", "cancelled", "lapsed"]
+    requester: str
+    database: str
+    level: str
+    connection: str
+    tables: list[str]
+    unmask: list[str]
+    minutes: int
+    starts_at: str | None
+    reason: str
+    ticket: str
+    submitted_at: str
+    lapses_at: str
+    closed_reason: str
+    rule: str
+    policy_version: int
+    reasons: list[str]
+    scope_digest: str
+    risk: RiskOut
+    route: list[StepOut]
+    grant: GrantRef | None
+
+
+class SessionsOut(Schema):
+    live: int
+    seen: int
+    first_at: str | None
+    last_at: str | None
+
+
+class EvidenceOut(Schema):
+    checked_at: str | None
+    reach: list[dict[str, Any]]
+    findings: list[str]
+
+
+class GrantOut(Schema):
+    id: str
+    status: Literal["queued", "active", "ending", "ended", "failed"]
+    request: str
+    holder: str
+    database: str
+    connection: str
+    login: str
+    starts_at: str | None
+    expires_at: str | None
+    ended_at: str | None
+    end_cause: str | None
+    problem: str
+    sessions: SessionsOut
+    evidence: EvidenceOut
+
+
+class CredentialOut(Schema):
+    host: str
+    port: int
+    database: str
+    username: str
+    password: str
+    valid_until: str
+    url: str
+
+
+class EntryOut(Schema):
+    index: int
+    recorded_at: str
+    recorded_by: str
+    body: str
+    hash: str
+    disclosed: dict[str, str]
+
+
+class CheckpointOut(Schema):
+    origin: str
+    size: int
+    hash: str
+    note: str | None
+
+
+class Page(Schema):
+    next: str | None
+
+
+class DatabasePage(Page):
+    items: list[DatabaseOut]
+
+
+class TablePage(Page):
+    items: list[TableOut]
+
+
+class RequestPage(Page):
+    items: list[RequestOut]
+
+
+class GrantPage(Page):
+    items: list[GrantOut]
+
+
+class EntryPage(Page):
+    items: list[EntryOut]

@@ -1,0 +1,163 @@
+"""What can be asked for: servers, their databases, and the tables and columns read from them."""
+
+from typing import TYPE_CHECKING
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from guardian.shortcuts import get_objects_for_user
+
+from apps.core.ids import LENGTH, new_id
+from apps.engines.base import Tls
+
+if TYPE_CHECKING:
+    from apps.accounts.models import User
+
+slug_validator = RegexValidator(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$", "Use a–z, 0–9 and hyphens.")
+
+
+class Server(models.Model):
+    """A database server. Structured fields only, never a connection string (field notes W6)."""
+
+    class Kind(models.TextChoices):
+        POSTGRESQL = "postgresql", "PostgreSQL"
+
+    class TlsMode(models.TextChoices):
+        VERIFY_FULL = Tls.VERIFY_FULL.value, "TLS, certificate and host name verified"
+        LOOPBACK_PLAINTEXT = Tls.LOOPBACK_PLAINTEXT.value, "no TLS, loopback only"
+
+    id = models.CharField(primary_key=True, max_length=LENGTH, default=new_id, editable=False)
+    name = models.CharField(max_length=63, unique=True, validators=[slug_validator])
+    kind = models.CharField(max_length=16, choices=Kind, default=Kind.POSTGRESQL)
+    host = models.CharField(max_length=253)
+    port = models.PositiveIntegerField(default=5432, validators=[MinValueValidator(1), MaxValueValidator(65535)])
+    maintenance_database = models.CharField(max_length=63, default="postgres")
+    tls = models.CharField(max_length=24, choices=TlsMode, default=TlsMode.VERIFY_FULL)
+    ca_certificate = models.TextField(blank=True, help_text="PEM; empty for the system's certificate authorities.")
+    manager = models.CharField(max_length=63, default="jitportal", help_text="The login that the bootstrap SQL makes.")
+    # Sealed to the workers' public key and bound to this server's id and host; empty until it is set.
+    manager_secret = models.BinaryField(null=True, editable=False)
+    findings = models.JSONField(default=list, editable=False)  # of the last preflight: severity, sentence, fix
+    checked_at = models.DateTimeField(null=True, editable=False)
+    check_wanted_at = models.DateTimeField(null=True, editable=False)
+    skew_seconds = models.FloatField(null=True, editable=False)
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DatabaseQuerySet(models.QuerySet["Database"]):
+    """Scoped reads."""
+
+    def askable_by(self, user: "User") -> "DatabaseQuerySet":
+        """Databases in which `user` may ask for access. Superusers are exempt from nothing."""
+        return self._with_permission(user, "request_database").filter(is_active=True, server__is_active=True)
+
+    def owned_by(self, user: "User") -> "DatabaseQuerySet":
+        return self._with_permission(user, "own_database")
+
+    def visible_to(self, user: "User") -> "DatabaseQuerySet":
+        return self.askable_by(user) | self.owned_by(user)
+
+    def _with_permission(self, user: "User", codename: str) -> "DatabaseQuerySet":
+        allowed = get_objects_for_user(
+            user, f"catalog.{codename}", klass=Database, with_superuser=False, accept_global_perms=False
+        )
+        return self.filter(pk__in=allowed.values("pk"))
+
+
+class Database(models.Model):
+    """One database of a server, as people see it."""
+
+    class Environment(models.TextChoices):
+        PRODUCTION = "production", "production"
+        STAGING = "staging", "staging"
+        DEVELOPMENT = "development", "development"
+
+    id = models.CharField(primary_key=True, max_length=LENGTH, default=new_id, editable=False)
+    server = models.ForeignKey(Server, on_delete=models.PROTECT, related_name="databases")
+    slug = models.CharField(max_length=63, unique=True, validators=[slug_validator])
+    datname = models.CharField("name on the server", max_length=63)
+    environment = models.CharField(max_length=16, choices=Environment)
+    description = models.CharField(max_length=200, blank=True)
+    is_active = models.BooleanField(default=True)
+    sync_wanted_at = models.DateTimeField(null=True, editable=False)
+    synced_at = models.DateTimeField(null=True, editable=False)
+    sync_error = models.TextField(blank=True, editable=False)
+
+    objects = DatabaseQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [models.UniqueConstraint("server", "datname", name="database_once_per_server")]
+        default_permissions = ()
+        permissions = [
+            ("request_database", "may ask for access to this database"),
+            ("own_database", "owns this database: decides about access to it"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Table(models.Model):
+    """A table or view of a database, as last read from the target."""
+
+    database = models.ForeignKey(Database, on_delete=models.CASCADE, related_name="tables")
+    schema = models.CharField(max_length=63)
+    name = models.CharField(max_length=63)
+    kind = models.CharField(max_length=24)
+    comment = models.TextField(blank=True)
+    estimated_rows = models.BigIntegerField(default=-1)
+    first_seen_at = models.DateTimeField()
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["schema", "name"]
+        constraints = [models.UniqueConstraint("database", "schema", "name", name="table_once_per_database")]
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+class Classification(models.TextChoices):
+    """How sensitive a column is. Empty means: nobody has looked yet."""
+
+    PUBLIC = "public", "public"
+    INTERNAL = "internal", "internal"
+    CONFIDENTIAL = "confidential", "confidential"
+    RESTRICTED = "restricted", "restricted"
+
+
+# Columns of these levels are masked unless somebody approved otherwise.
+MASKED_LEVELS = (Classification.CONFIDENTIAL, Classification.RESTRICTED)
+
+
+class Column(models.Model):
+    """A column, its type as the target prints it, and its classification."""
+
+    table = models.ForeignKey(Table, on_delete=models.CASCADE, related_name="columns")
+    name = models.CharField(max_length=63)
+    type = models.CharField(max_length=255)
+    position = models.IntegerField()
+    not_null = models.BooleanField(default=False)
+    comment = models.TextField(blank=True)
+    classification = models.CharField(max_length=16, choices=Classification, blank=True, db_index=True)
+    data_class = models.CharField(max_length=32, blank=True, help_text="email, national_id, card, salary …")
+    first_seen_at = models.DateTimeField()
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint("table", "name", name="column_once_per_table")]
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.name}"
+
+    @property
+    def mask(self) -> str | None:
+        """What a grant shows instead of the value; None where it is shown as it is."""
+        return "hidden" if self.classification in MASKED_LEVELS else None

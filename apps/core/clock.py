@@ -1,0 +1,31 @@
+"""One clock for the portal: its database's. Machines differ, the database is one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import connection
+
+_offset = timedelta(0)
+
+
+def now() -> datetime:
+    """`clock_timestamp()` of the portal's database, in UTC with microseconds."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (moment,) = cursor.fetchone()
+    return moment.astimezone(UTC) + _offset  # type: ignore[no-any-return]
+
+
+@contextmanager
+def shifted(by: timedelta) -> Iterator[None]:
+    """Let time have passed, in tests only."""
+    global _offset  # noqa: PLW0603 - one clock
+    if not settings.TESTING:
+        raise RuntimeError("The clock can be shifted in tests only.")
+    _offset, before = _offset + by, _offset
+    try:
+        yield
+    finally:
+        _offset = before

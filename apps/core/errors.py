@@ -1,0 +1,41 @@
+"""Refusals. Each is a sentence for the person who can act, and knows its HTTP status."""
+
+
+class PortalError(Exception):
+    """Base of every refusal. `field` names the input it is about, where there is one."""
+
+    status = 500
+    title = "Something went wrong"
+
+    def __init__(self, sentence: str, *, field: str = "") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.field = field
+
+
+class Invalid(PortalError):
+    """What was given cannot be meant: 422."""
+
+    status = 422
+    title = "This cannot be asked for"
+
+
+class NotAllowed(PortalError):
+    """Understood, and refused to this person: 403."""
+
+    status = 403
+    title = "Not allowed"
+
+
+class NotFound(PortalError):
+    """Not there, or not visible to whoever asks: 404, the same for both."""
+
+    status = 404
+    title = "Not found"
+
+
+class Conflict(PortalError):
+    """The world has moved on since the person looked: 409."""
+
+    status = 409
+    title = "No longer possible"

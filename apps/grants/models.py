@@ -1,0 +1,111 @@
+"""Access that is being made, lives, or is being taken away."""
+
+from django.db import models
+from django.db.models import Q
+
+from apps.accounts.models import User
+from apps.catalog.models import Database, Server
+from apps.core.ids import LENGTH, new_id
+from apps.grants.states import EndCause, GrantStatus
+from apps.policies.models import Connection
+from apps.requests.models import AccessRequest
+
+
+class GrantQuerySet(models.QuerySet["Grant"]):
+    """Scoped reads."""
+
+    def visible_to(self, user: User) -> "GrantQuerySet":
+        """A grant is visible to whoever may see its request."""
+        return self.filter(request__in=AccessRequest.objects.visible_to(user))
+
+    def live(self) -> "GrantQuerySet":
+        """Grants under which somebody has, may soon have, or may still have access."""
+        return self.filter(status__in=[GrantStatus.QUEUED, GrantStatus.ACTIVE, GrantStatus.ENDING])
+
+
+class Grant(models.Model):
+    """One login on one target. Times are the portal's clock; `expires_at` is also set on the target itself."""
+
+    id = models.CharField(primary_key=True, max_length=LENGTH, default=new_id, editable=False)
+    request = models.OneToOneField(AccessRequest, on_delete=models.PROTECT, related_name="grant")
+    holder = models.ForeignKey(User, on_delete=models.PROTECT, related_name="grants")
+    database = models.ForeignKey(Database, on_delete=models.PROTECT, related_name="grants")
+    server = models.ForeignKey(Server, on_delete=models.PROTECT, related_name="grants")
+    connection = models.CharField(max_length=16, choices=Connection)
+    scope = models.JSONField()
+    scope_digest = models.CharField(max_length=64)
+    minutes = models.PositiveIntegerField()
+    login = models.CharField(max_length=63, unique=True)
+    scope_role = models.CharField(max_length=63, blank=True, db_index=True)
+    # Encrypted with the ring, bound to grant id and login; emptied when the grant ends.
+    password = models.BinaryField(null=True, editable=False)
+    status = models.CharField(max_length=8, choices=GrantStatus, default=GrantStatus.QUEUED)
+    queued_at = models.DateTimeField()
+    starts_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    warned_at = models.DateTimeField(null=True, blank=True, editable=False)
+    end_cause = models.CharField(max_length=8, choices=EndCause, blank=True)
+    end_reason = models.TextField(blank=True)
+    ended_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    evidence = models.JSONField(null=True, blank=True)  # apps.engines.base.Evidence as JSON
+    proof = models.JSONField(null=True, blank=True)  # apps.engines.base.Closed as JSON
+    # Work on the target: a lease and what the last try said.
+    claimed_by = models.CharField(max_length=64, blank=True, editable=False)
+    claimed_until = models.DateTimeField(null=True, blank=True, editable=False)
+    tries = models.PositiveIntegerField(default=0, editable=False)
+    next_try_at = models.DateTimeField(null=True, blank=True, editable=False)
+    problem = models.TextField(blank=True)  # the last try's sentence; empty when all is well
+    # Use, from looks at the target's sessions.
+    sessions_live = models.PositiveIntegerField(default=0)
+    sessions_seen = models.PositiveIntegerField(default=0)
+    first_used_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = GrantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-queued_at"]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=GrantStatus.values), name="grant_status_known"),
+            models.CheckConstraint(
+                condition=~Q(status="active") | Q(expires_at__isnull=False), name="grant_active_has_an_end"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=["ended", "failed"]) | Q(password__isnull=True),
+                name="grant_over_keeps_no_secret",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(status="active"), name="grant_due"),
+            models.Index(fields=["next_try_at"], condition=Q(status__in=["queued", "ending"]), name="grant_to_work_on"),
+        ]
+
+    def __str__(self) -> str:
+        return self.login
+
+    @property
+    def audit_id(self) -> str:
+        return f"grant:{self.pk}"
+
+
+class ServerLease(models.Model):
+    """Work on one server is serialised here, not by a lock on the target that a login could hold."""
+
+    server = models.OneToOneField(Server, on_delete=models.CASCADE, related_name="lease")
+    holder = models.CharField(max_length=64, blank=True)
+    until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.server}: {self.holder or 'free'}"
+
+
+class Heartbeat(models.Model):
+    """When a process last proved that it works. A worker's is written by a task it ran."""
+
+    name = models.CharField(max_length=64, primary_key=True)  # clock:<host>:<pid> · worker:<cluster>
+    kind = models.CharField(max_length=16)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

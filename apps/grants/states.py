@@ -1,0 +1,29 @@
+"""The life of a grant. `ending` stays until zero access is proven: it never gives up."""
+
+from typing import Final
+
+from django.db import models
+
+from apps.core.states import Transitions
+
+
+class GrantStatus(models.TextChoices):
+    QUEUED = "queued", "being made"
+    ACTIVE = "active", "live"
+    ENDING = "ending", "ending"
+    ENDED = "ended", "ended"
+    FAILED = "failed", "failed"
+
+
+class EndCause(models.TextChoices):
+    EXPIRED = "expired", "its time was up"
+    RELEASED = "released", "given back"
+    REVOKED = "revoked", "revoked"
+    REFUSED = "refused", "refused by the target"
+
+
+TRANSITIONS: Final[Transitions] = {
+    GrantStatus.QUEUED: frozenset({GrantStatus.ACTIVE, GrantStatus.ENDING, GrantStatus.FAILED}),
+    GrantStatus.ACTIVE: frozenset({GrantStatus.ENDING}),
+    GrantStatus.ENDING: frozenset({GrantStatus.ENDED, GrantStatus.FAILED}),
+}

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class JitportalConfig(AppConfig):
+    name = "jitportal"
+    label = "jitportal"
