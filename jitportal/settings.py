@@ -66,7 +66,8 @@ CSRF_FAILURE_VIEW = "apps.portal.views.errors.csrf_failure"
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("JITPORTAL_BEHIND_PROXY", False) else None
+BEHIND_PROXY = env.bool("JITPORTAL_BEHIND_PROXY", False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
@@ -131,7 +132,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "apps.accounts.middleware.SessionActivityMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "apps.portal.middleware.PortalMiddleware",
 ]
@@ -181,19 +182,20 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, object]] = []
 
 SSO_ISSUER = env.str("JITPORTAL_SSO_ISSUER", "")
+SSO_NAME = env.str("JITPORTAL_SSO_NAME", "single sign-on")
 SSO_GROUPS_CLAIM = env.str("JITPORTAL_SSO_GROUPS_CLAIM", "groups")
 SOCIALACCOUNT_PROVIDERS = {
     "openid_connect": {
         "APPS": [
             {
                 "provider_id": "sso",
-                "name": env.str("JITPORTAL_SSO_NAME", "Single sign-on"),
+                "name": SSO_NAME,
                 "client_id": env.str("JITPORTAL_SSO_CLIENT_ID", ""),
                 "secret": env.str("JITPORTAL_SSO_CLIENT_SECRET", ""),
-                "settings": {"server_url": SSO_ISSUER, "oauth_pkce_enabled": True},
+                # Issuer, PKCE, nonce and signature are held by apps.accounts.sso; only scopes are a choice.
+                "settings": {"scope": env.list("JITPORTAL_SSO_SCOPES", ["openid", "profile", "email"])},
             }
         ],
-        "OAUTH_PKCE_ENABLED": True,
     }
 }
 SOCIALACCOUNT_ADAPTER = "apps.accounts.adapters.SsoAdapter"
@@ -202,7 +204,8 @@ SOCIALACCOUNT_ONLY = True
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
 ACCOUNT_EMAIL_VERIFICATION = "none"
-USERSESSIONS_TRACK_ACTIVITY = True
+ACCOUNT_RATE_LIMITS = {"emergency": "5/m/key"}  # per address and name
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0
 
 # Background work (django-q2 over the portal's database; its scheduler stays off: field notes S1) -------------------
 
@@ -250,9 +253,8 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = True
+WHITENOISE_USE_FINDERS = True  # found where they are; nothing is collected
 WHITENOISE_AUTOREFRESH = False
 
 LOGGING = {

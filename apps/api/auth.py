@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
-from apps.accounts import services as accounts
+from apps.accounts import tokens
 from apps.accounts.models import ApiToken, TokenScope, User
 from apps.core.errors import NotAllowed
 
@@ -20,7 +20,7 @@ class Token(HttpBearer):
         self.scope = scope
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiToken | None:
-        found = accounts.authenticate_token(token)
+        found = tokens.authenticate_token(token)
         if found is None:
             return None
         if self.scope.value not in found.scopes:

@@ -1,22 +1,21 @@
 """Rows as the JSON of the contract."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 
 from apps.approvals import services as approvals
+from apps.audit.body import rfc3339
 from apps.catalog.models import Column, Database, Table
-from apps.catalog.tables import quoted
-from apps.engines.base import TableName
+from apps.catalog.tables import quoted, quoted_column
 from apps.grants.models import Grant
 from apps.requests.models import AccessRequest
 from apps.requests.services import Preview
 
 
 def moment(value: datetime | None) -> str | None:
-    """UTC, RFC 3339, microseconds."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if value else None
+    return rfc3339(value) if value else None
 
 
 def database(row: Database, *, may_request: bool, owned: bool) -> dict[str, Any]:
@@ -65,7 +64,7 @@ def request(row: AccessRequest) -> dict[str, Any]:
         "level": row.level,
         "connection": row.connection,
         "tables": [quoted(name) for name in scope.tables],
-        "unmask": [f"{quoted(name)}.{_quoted_column(column)}" for name, column in scope.unmask],
+        "unmask": [quoted_column(name, column) for name, column in scope.unmask],
         "minutes": row.minutes,
         "starts_at": moment(row.starts_at),
         "reason": row.reason,
@@ -81,11 +80,6 @@ def request(row: AccessRequest) -> dict[str, Any]:
         "route": approvals.route_of(row),
         "grant": _grant_reference(row),
     }
-
-
-def _quoted_column(column: str) -> str:
-    # A table without a schema quotes its name by the same rule.
-    return quoted(TableName("s", column)).removeprefix("s.")
 
 
 def _grant_reference(row: AccessRequest) -> dict[str, Any] | None:

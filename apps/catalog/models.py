@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models import Q
 from guardian.shortcuts import get_objects_for_user
 
 from apps.core.ids import LENGTH, new_id
@@ -36,6 +37,8 @@ class Server(models.Model):
     manager = models.CharField(max_length=63, default="jitportal", help_text="The login that the bootstrap SQL makes.")
     # Sealed to the workers' public key and bound to this server's id and host; empty until it is set.
     manager_secret = models.BinaryField(null=True, editable=False)
+    # What stands for that password on the server (a SCRAM verifier), so that the bootstrap SQL can be printed again.
+    manager_verifier = models.TextField(blank=True, editable=False)
     findings = models.JSONField(default=list, editable=False)  # of the last preflight: severity, sentence, fix
     checked_at = models.DateTimeField(null=True, editable=False)
     check_wanted_at = models.DateTimeField(null=True, editable=False)
@@ -44,9 +47,20 @@ class Server(models.Model):
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(port__gte=1, port__lte=65535), name="server_port_is_one"),
+            models.CheckConstraint(
+                condition=Q(manager_secret__isnull=False) | Q(manager_verifier=""),
+                name="server_verifier_has_its_secret",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def audit_id(self) -> str:
+        return f"server:{self.pk}"
 
 
 class DatabaseQuerySet(models.QuerySet["Database"]):
@@ -63,6 +77,8 @@ class DatabaseQuerySet(models.QuerySet["Database"]):
         return self.askable_by(user) | self.owned_by(user)
 
     def _with_permission(self, user: "User", codename: str) -> "DatabaseQuerySet":
+        if not user.is_active:
+            return self.none()
         allowed = get_objects_for_user(
             user, f"catalog.{codename}", klass=Database, with_superuser=False, accept_global_perms=False
         )
@@ -101,6 +117,10 @@ class Database(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def audit_id(self) -> str:
+        return f"database:{self.pk}"
 
 
 class Table(models.Model):

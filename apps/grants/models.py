@@ -1,14 +1,20 @@
 """Access that is being made, lives, or is being taken away."""
 
+from datetime import datetime, timedelta
+from typing import Final
+
 from django.db import models
 from django.db.models import Q
 
 from apps.accounts.models import User
 from apps.catalog.models import Database, Server
 from apps.core.ids import LENGTH, new_id
-from apps.grants.states import EndCause, GrantStatus
+from apps.grants.states import LIVE, EndCause, GrantStatus
 from apps.policies.models import Connection
 from apps.requests.models import AccessRequest
+
+# Taking access away is a matter of a second; whatever takes longer is said on every screen.
+LATE_AFTER: Final = timedelta(seconds=5)
 
 
 class GrantQuerySet(models.QuerySet["Grant"]):
@@ -20,7 +26,11 @@ class GrantQuerySet(models.QuerySet["Grant"]):
 
     def live(self) -> "GrantQuerySet":
         """Grants under which somebody has, may soon have, or may still have access."""
-        return self.filter(status__in=[GrantStatus.QUEUED, GrantStatus.ACTIVE, GrantStatus.ENDING])
+        return self.filter(status__in=LIVE)
+
+    def late(self, now: datetime) -> "GrantQuerySet":
+        """Access that should be gone and has not been proven to be."""
+        return self.filter(status=GrantStatus.ENDING, ending_since__lt=now - LATE_AFTER)
 
 
 class Grant(models.Model):
@@ -37,12 +47,14 @@ class Grant(models.Model):
     minutes = models.PositiveIntegerField()
     login = models.CharField(max_length=63, unique=True)
     scope_role = models.CharField(max_length=63, blank=True, db_index=True)
+    scope_gone_at = models.DateTimeField(null=True, editable=False)  # the scope role was dropped after the last grant
     # Encrypted with the ring, bound to grant id and login; emptied when the grant ends.
     password = models.BinaryField(null=True, editable=False)
     status = models.CharField(max_length=8, choices=GrantStatus, default=GrantStatus.QUEUED)
     queued_at = models.DateTimeField()
     starts_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    ending_since = models.DateTimeField(null=True, blank=True)  # when access should have been gone at the latest
     ended_at = models.DateTimeField(null=True, blank=True)
     warned_at = models.DateTimeField(null=True, blank=True, editable=False)
     end_cause = models.CharField(max_length=8, choices=EndCause, blank=True)

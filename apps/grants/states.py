@@ -15,6 +15,10 @@ class GrantStatus(models.TextChoices):
     FAILED = "failed", "failed"
 
 
+LIVE: Final = (GrantStatus.QUEUED, GrantStatus.ACTIVE, GrantStatus.ENDING)
+OVER: Final = (GrantStatus.ENDED, GrantStatus.FAILED)
+
+
 class EndCause(models.TextChoices):
     EXPIRED = "expired", "its time was up"
     RELEASED = "released", "given back"

@@ -22,7 +22,8 @@ class RequestQuerySet(models.QuerySet["AccessRequest"]):
         """See apps.policies.approvers for who else may look: requester, whoever may decide, and the duties."""
         from apps.policies.approvers import visible_requests  # noqa: PLC0415 - approvers read the user's groups
 
-        return self.filter(visible_requests(user))
+        seen = AccessRequest.objects.filter(visible_requests(user))
+        return self.filter(pk__in=seen.values("pk"))
 
 
 class AccessRequest(models.Model):

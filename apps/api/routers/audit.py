@@ -1,10 +1,10 @@
 """The record, for auditors."""
 
 import base64
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest
-from ninja import Query, Router
+from ninja import P, Router
 
 from apps.accounts.models import TokenScope, User
 from apps.accounts.roles import is_auditor
@@ -13,6 +13,7 @@ from apps.api.paging import MAX_LIMIT
 from apps.api.represent import moment
 from apps.api.schemas import CheckpointOut, EntryPage
 from apps.audit import services as audit
+from apps.audit import trail
 from apps.core.errors import NotAllowed
 
 router = Router(tags=["audit"])
@@ -20,12 +21,14 @@ router = Router(tags=["audit"])
 
 @router.get("/audit/entries", response=EntryPage, auth=Token(TokenScope.AUDIT))
 def entries(
-    request: HttpRequest, after: int = Query(-1, ge=-1, le=2**62), limit: int = Query(200, ge=1, le=MAX_LIMIT)
+    request: HttpRequest,
+    after: Annotated[int, P(ge=-1, le=2**62)] = -1,
+    limit: Annotated[int, P(ge=1, le=MAX_LIMIT)] = 200,
 ) -> dict[str, Any]:
     """Sealed entries in order; `after` is the index of the last one already seen."""
     reader = _auditor(request)
-    audit.read_recorded(reader=reader.audit_id)
-    found = list(audit.entries(after=after, limit=limit))
+    audit.read_recorded(reader.audit_id)
+    found = trail.entries(after=after, limit=limit)
     items = [
         {
             "index": entry.index,
@@ -33,7 +36,7 @@ def entries(
             "recorded_by": entry.recorded_by,
             "body": base64.b64encode(entry.body).decode("ascii"),
             "hash": entry.hash.hex(),
-            "disclosed": entry.disclosed,
+            "disclosed": dict(entry.disclosed),
         }
         for entry in found
     ]
@@ -43,8 +46,8 @@ def entries(
 @router.get("/audit/checkpoint", response=CheckpointOut, auth=Token(TokenScope.AUDIT))
 def checkpoint(request: HttpRequest) -> dict[str, Any]:
     """Size and head of the record."""
-    audit.read_recorded(reader=_auditor(request).audit_id)
-    return audit.checkpoint()
+    audit.read_recorded(_auditor(request).audit_id)
+    return dict(trail.checkpoint())
 
 
 def _auditor(request: HttpRequest) -> User:

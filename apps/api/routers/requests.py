@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
-from ninja import Header, Router
+from ninja import Header, Router, Status
 
 from apps.accounts.models import TokenScope, User
 from apps.api import represent
@@ -29,11 +29,11 @@ def submit(
     request: HttpRequest,
     body: RequestIn,
     idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)] = None,
-) -> tuple[int, dict[str, Any]]:
+) -> Status[dict[str, Any]]:
     """Ask for access. With the same Idempotency-Key the same request is answered again."""
     user = user_of(request)
     row = requests.submit(actor=user, ask=_ask(body), idempotency_key=idempotency_key)
-    return 201, _shown(user, row.pk)
+    return Status(201, _shown(user, row.pk))
 
 
 @router.get("/requests", response=RequestPage, auth=Token(TokenScope.READ))

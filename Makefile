@@ -1,0 +1,52 @@
+# Needs Python 3.11 or newer, make and pip; everything else is installed into .venv.
+
+PORT ?= 8000
+DATA ?= .demo
+TESTS ?= tests
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Tools read the settings and open no database.
+TOOLS := JITPORTAL_TESTING=1 JITPORTAL_SECRET_KEY=tools-only PYTHONWARNINGS=ignore::RuntimeWarning \
+	DATABASE_URL=postgres://nobody@127.0.0.1:1/none DATABASE_OWNER_URL=postgres://nobody@127.0.0.1:1/none
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types check lock
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/installed ## Run everything on this machine: make demo PORT=8000 DATA=.demo
+	@JITPORTAL_DATA='$(DATA)' exec $(BIN)/python manage.py demo --port $(PORT)
+
+test: $(VENV)/installed-dev ## Run the tests: make test TESTS=tests/policies
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(TESTS)
+
+lint: $(VENV)/installed-dev ## Check style and which room imports which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(TOOLS) $(BIN)/lint-imports
+
+types: $(VENV)/installed-dev ## Check types
+	$(TOOLS) $(BIN)/mypy
+
+check: $(VENV)/installed-dev ## Check the configuration, and that migrations match the models
+	$(TOOLS) $(BIN)/python manage.py check
+	$(TOOLS) $(BIN)/python manage.py makemigrations --check --dry-run
+
+lock: ## Renew both lock files (needs uv)
+	.ci/lock
+
+# Stamps: installed again only when a lock file has changed.
+$(VENV)/installed: requirements.lock | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.lock | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(BIN)/python:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3'; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -1,0 +1,76 @@
+"""Who carries which duty: one definition that answers both "may this person?" and "who may?"."""
+
+from django.contrib.auth.models import AnonymousUser, Group
+from django.db.models import Q, QuerySet
+
+from apps.accounts.models import Duty, User
+from apps.core import clock
+
+_CACHE = "_portal_duties"
+
+
+def is_welcome(user: User | AnonymousUser) -> bool:
+    """Whether this person may do anything here at all: not deactivated, and no emergency administrator past the end."""
+    if not isinstance(user, User) or not user.is_active:
+        return False
+    return user.emergency_until is None or user.emergency_until > clock.now()
+
+
+def has_duty(user: User | AnonymousUser, duty: Duty) -> bool:
+    """Asked of the database once per user object."""
+    return isinstance(user, User) and duty in _duties(user)
+
+
+def is_dba(user: User | AnonymousUser) -> bool:
+    """A database administrator, or the emergency administrator while there is one."""
+    return has_duty(user, Duty.DBA)
+
+
+def is_security(user: User | AnonymousUser) -> bool:
+    return has_duty(user, Duty.SECURITY)
+
+
+def is_auditor(user: User | AnonymousUser) -> bool:
+    return has_duty(user, Duty.AUDITOR)
+
+
+def people_with_duty(duty: Duty) -> QuerySet[User]:
+    """Everybody for whom has_duty() is true."""
+    return welcome_people().filter(_carries(duty)).distinct()
+
+
+def welcome_people() -> QuerySet[User]:
+    """Everybody for whom is_welcome() is true."""
+    still_open = Q(emergency_until=None) | Q(emergency_until__gt=clock.now())
+    return User.objects.filter(still_open, is_active=True)
+
+
+def teams_of(user: User) -> QuerySet[Group]:
+    """The groups whose members are each other's peers."""
+    return Group.objects.filter(user=user, profile__is_team=True)
+
+
+def forget_duties(user: User) -> None:
+    """After a change of groups, for an object that lives on."""
+    user.__dict__.pop(_CACHE, None)
+
+
+def _duties(user: User) -> frozenset[str]:
+    known: frozenset[str] | None = user.__dict__.get(_CACHE)
+    if known is None:
+        known = user.__dict__[_CACHE] = _read_duties(user)
+    return known
+
+
+def _read_duties(user: User) -> frozenset[str]:
+    if not is_welcome(user):
+        return frozenset()
+    if user.emergency_until is not None:
+        return frozenset({Duty.DBA})
+    found = Group.objects.filter(user=user).values_list("profile__duty", flat=True)
+    return frozenset(duty for duty in found if duty)
+
+
+def _carries(duty: Duty) -> Q:
+    by_group = Q(groups__profile__duty=duty, emergency_until=None)
+    return by_group | Q(emergency_until__isnull=False) if duty == Duty.DBA else by_group

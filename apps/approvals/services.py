@@ -1,0 +1,242 @@
+"""Deciding: approve, narrow, deny.
+
+Every decision is checked here and nowhere else: never by the requester, once per person, only by somebody who is
+eligible for the step that the request has reached, and bound to the scope that was seen (field notes A1–A6).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from apps.accounts.models import User
+from apps.approvals.models import Decision
+from apps.approvals.narrowing import narrowed
+from apps.approvals.routes import leaves_enough, route_of, standing_for, steps_of, tally_now
+from apps.approvals.tally import Tally
+from apps.audit import services as audit
+from apps.audit.actions import Action
+from apps.audit.canonical import Json
+from apps.core import clock
+from apps.core.errors import Conflict, NotAllowed, NotFound, PortalError
+from apps.core.nudge import nudge
+from apps.core.texts import checked
+from apps.core.verbs import verb
+from apps.policies.facts import Step, StepKind
+from apps.requests.changes import close, locked, move, scope_facts
+from apps.requests.models import AccessRequest
+from apps.requests.scope import EffectiveScope
+from apps.requests.states import RequestStatus
+
+__all__ = ["approve", "deny", "inbox", "route_of"]
+
+MAX_COMMENT = 2_000
+
+
+@dataclass(frozen=True)
+class _Less:
+    """What an approver keeps; None is "as asked"."""
+
+    minutes: int | None
+    tables: Sequence[str] | None
+    unmask: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A request, locked, with somebody who may decide its current step now."""
+
+    request: AccessRequest
+    decisions: list[Decision]
+    tally: Tally
+
+    @property
+    def facts(self) -> dict[str, Json]:
+        step = steps_of(self.request)[self.tally.step]
+        return {"step": self.tally.step, "kind": step.kind.value, "group": step.group}
+
+
+def approve(
+    *,
+    actor: User,
+    request_id: str,
+    comment: str = "",
+    minutes: int | None = None,
+    tables: Sequence[str] | None = None,
+    unmask: Sequence[str] | None = None,
+    seen_digest: str | None = None,
+) -> AccessRequest:
+    """Say yes to the request as it stands, or to less of it; what is None stays as asked.
+
+    `seen_digest` is the scope's digest on the page that the person looked at. The request that comes back is approved
+    if this was the last vote it needed. Raises Invalid, NotAllowed, NotFound, Conflict.
+    """
+    try:
+        return _approve(
+            actor=actor,
+            request_id=request_id,
+            comment=comment,
+            less=_Less(minutes, tables, unmask),
+            seen_digest=seen_digest,
+        )
+    except (NotAllowed, NotFound) as refusal:
+        _record_refusal(actor, request_id, refusal)
+        raise
+
+
+def deny(*, actor: User, request_id: str, comment: str) -> AccessRequest:
+    """Say no, with a reason for the requester; it is the end of the request. Raises as approve()."""
+    try:
+        return _deny(actor=actor, request_id=request_id, comment=comment)
+    except (NotAllowed, NotFound) as refusal:
+        _record_refusal(actor, request_id, refusal)
+        raise
+
+
+def inbox(user: User) -> QuerySet[AccessRequest]:
+    """Requests that `user` could decide now, asked for longest ago first.
+
+    The number of queries does not depend on how many wait.
+    """
+    waiting = (
+        AccessRequest.objects.visible_to(user)
+        .filter(status=RequestStatus.PENDING, lapses_at__gt=clock.now())
+        .exclude(requester=user)
+        .exclude(decisions__decider=user)
+    )
+    requests = list(waiting.only("requester_id", "database_id", "verdict", "scope").prefetch_related("decisions"))
+    if not requests:
+        return AccessRequest.objects.none()
+    decisions = [decision for request in requests for decision in request.decisions.all()]
+    people = standing_for(requests, decisions, user)
+    mine = []
+    for request in requests:
+        steps, count = steps_of(request), tally_now(request, request.decisions.all(), people)
+        if count.step < len(steps) and people.may_take(
+            user.pk, steps[count.step], requester_id=request.requester_id, database_id=request.database_id
+        ):
+            mine.append(request.pk)
+    return AccessRequest.objects.filter(pk__in=mine).order_by("submitted_at")
+
+
+@verb
+def _approve(*, actor: User, request_id: str, comment: str, less: _Less, seen_digest: str | None) -> AccessRequest:
+    comment = checked(comment, what="The comment", field="comment", at_most=MAX_COMMENT)
+    turn = _turn(actor, request_id)
+    request = turn.request
+    if seen_digest is not None and seen_digest != request.scope_digest:
+        raise Conflict("This request has changed since you looked; please look again before you decide.")
+    before = request.effective
+    scope = narrowed(before, minutes=less.minutes, tables=less.tables, unmask=less.unmask)
+    if not leaves_enough(request, turn.decisions, turn.tally, actor):
+        raise Conflict(
+            "If you take this step, nobody is left for a later one that only you can take: "
+            "leave this step to somebody else."
+        )
+    decision = _decide(turn, actor, Decision.Kind.APPROVE, scope, comment)
+    if scope != before:
+        request.scope, request.scope_digest, request.minutes = scope.to_json(), scope.digest(), scope.minutes
+        request.save(update_fields=["scope", "scope_digest", "minutes"])
+    decisions = [*turn.decisions, decision]
+    complete = tally_now(request, decisions, standing_for([request], decisions)).complete
+    if complete:
+        move(request, RequestStatus.APPROVED)
+    _record_approval(actor, turn, before, decision, complete=complete)
+    nudge()
+    return request
+
+
+@verb
+def _deny(*, actor: User, request_id: str, comment: str) -> AccessRequest:
+    comment = checked(comment, what="The comment", field="comment", at_most=MAX_COMMENT, required=True)
+    turn = _turn(actor, request_id)
+    request = turn.request
+    decision = _decide(turn, actor, Decision.Kind.DENY, request.effective, comment)
+    close(request, RequestStatus.DENIED, f"{actor.name} denied it: {comment}")
+    facts = {"digest": decision.scope_digest, **turn.facts}
+    texts = {"person": actor.name, "comment": comment}
+    audit.record(Action.DECISION_DENIED, actor=actor.audit_id, subject=request.audit_id, facts=facts, disclosed=texts)
+    audit.record(
+        Action.REQUEST_DENIED,
+        actor=actor.audit_id,
+        subject=request.audit_id,
+        facts={"digest": decision.scope_digest},
+        disclosed=texts,
+    )
+    nudge()
+    return request
+
+
+def _turn(actor: User, request_id: str) -> _Turn:
+    """Lock the request, and check everything that could speak against a decision by `actor` now."""
+    request = locked(request_id, actor=actor)
+    decisions = list(request.decisions.order_by("decided_at"))
+    if request.requester_id == actor.pk:
+        raise NotAllowed("Nobody decides a request of their own; somebody else has to look at it.")
+    own = next((decision for decision in decisions if decision.decider_id == actor.pk), None)
+    if own:
+        raise Conflict(f"You have decided this request already: you {own.get_kind_display()} it.")
+    if request.status != RequestStatus.PENDING:
+        raise Conflict(f"This request is {request.get_status_display()}; there is nothing left to decide.")
+    if request.lapses_at <= clock.now():
+        raise Conflict("This request has waited too long and lapses; it has to be made again.")
+    people = standing_for([request], decisions, actor)
+    now = tally_now(request, decisions, people)
+    step = steps_of(request)[now.step]
+    if not people.may_take(actor.pk, step, requester_id=request.requester_id, database_id=request.database_id):
+        raise NotAllowed(f"This request waits for {_circle(step, request)}, and you are none.")
+    return _Turn(request, decisions, now)
+
+
+def _decide(turn: _Turn, actor: User, kind: Decision.Kind, scope: EffectiveScope, comment: str) -> Decision:
+    return Decision.objects.create(
+        request=turn.request,
+        decider=actor,
+        kind=kind,
+        step=turn.tally.step,
+        scope=scope.to_json(),
+        scope_digest=scope.digest(),
+        comment=comment,
+        decided_at=clock.now(),
+    )
+
+
+def _record_approval(actor: User, turn: _Turn, before: EffectiveScope, decision: Decision, *, complete: bool) -> None:
+    request, scope = turn.request, turn.request.effective
+    narrowed_from = before.digest() if scope != before else None
+    texts = {"person": actor.name} | ({"comment": decision.comment} if decision.comment else {})
+    if narrowed_from:
+        facts = scope_facts(scope) | {"from": narrowed_from, **turn.facts}
+        audit.record(
+            Action.DECISION_NARROWED, actor=actor.audit_id, subject=request.audit_id, facts=facts, disclosed=texts
+        )
+    facts = {"digest": decision.scope_digest, "narrowed_from": narrowed_from, **turn.facts}
+    audit.record(Action.DECISION_APPROVED, actor=actor.audit_id, subject=request.audit_id, facts=facts, disclosed=texts)
+    if complete:
+        audit.record(
+            Action.REQUEST_APPROVED,
+            actor=actor.audit_id,
+            subject=request.audit_id,
+            facts={"digest": request.scope_digest, "minutes": request.minutes},
+        )
+
+
+def _record_refusal(actor: User, request_id: str, refusal: PortalError) -> None:
+    """Somebody tried to decide who may not. What does not exist at all is a slip, not an attempt."""
+    if "\0" in request_id or not AccessRequest.objects.filter(pk=request_id).exists():
+        return
+    audit.record_refusal(
+        Action.DECISION_REFUSED,
+        actor=actor.audit_id,
+        subject=f"request:{request_id}",
+        facts={"status": refusal.status},
+        disclosed={"person": actor.name, "why": refusal.sentence},
+    )
+
+
+def _circle(step: Step, request: AccessRequest) -> str:
+    return {
+        StepKind.PEER: "a peer of the person who asks",
+        StepKind.OWNER: f"an owner of {request.database.slug}",
+        StepKind.GROUP: f"a member of the group {step.group}",
+    }[step.kind]

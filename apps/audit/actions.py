@@ -1,0 +1,65 @@
+"""What can be told in the record: one word per act, `subject.verb`. Words are added, never changed or reused."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Action(StrEnum):
+    """The value stands in the entry's body for ever."""
+
+    ACCOUNT_SIGNED_IN = "account.signed_in"
+    ACCOUNT_SIGN_IN_REFUSED = "account.sign_in_refused"
+    ACCOUNT_GROUPS_CHANGED = "account.groups_changed"
+    ACCOUNT_PROVISIONED = "account.provisioned"
+    ACCOUNT_DEACTIVATED = "account.deactivated"
+    ACCOUNT_REACTIVATED = "account.reactivated"
+    ACCOUNT_EMERGENCY_CREATED = "account.emergency_created"
+    ACCOUNT_EMERGENCY_SIGNED_IN = "account.emergency_signed_in"
+    TOKEN_CREATED = "token.created"  # noqa: S105 - a word, no secret
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - a word, no secret
+    SESSION_ENDED = "session.ended"
+    GROUP_CHANGED = "group.changed"
+
+    SERVER_ADDED = "server.added"
+    SERVER_CHANGED = "server.changed"
+    SERVER_PREFLIGHTED = "server.preflighted"
+    SERVER_PORTAL_CONFIRMED = "server.portal_confirmed"
+    DATABASE_ADDED = "database.added"
+    DATABASE_CHANGED = "database.changed"
+    CATALOG_SYNCED = "catalog.synced"
+    COLUMN_CLASSIFIED = "column.classified"
+    POLICY_CHANGED = "policy.changed"
+    RIGHTS_CHANGED = "rights.changed"
+
+    REQUEST_SUBMITTED = "request.submitted"
+    REQUEST_REFUSED = "request.refused"
+    REQUEST_APPROVED = "request.approved"  # the whole route is satisfied
+    REQUEST_DENIED = "request.denied"
+    REQUEST_CANCELLED = "request.cancelled"
+    REQUEST_LAPSED = "request.lapsed"
+    DECISION_APPROVED = "decision.approved"
+    DECISION_NARROWED = "decision.narrowed"
+    DECISION_DENIED = "decision.denied"
+    DECISION_REFUSED = "decision.refused"  # somebody tried to decide who may not
+
+    GRANT_QUEUED = "grant.queued"
+    GRANT_ISSUING = "grant.issuing"  # intent: nothing has happened on the target yet
+    GRANT_ISSUED = "grant.issued"
+    GRANT_ISSUE_FAILED = "grant.issue_failed"  # will be tried again
+    GRANT_FAILED = "grant.failed"  # given up, after absence was read back
+    GRANT_EXPIRING = "grant.expiring"
+    GRANT_RELEASED = "grant.released"
+    GRANT_REVOKED = "grant.revoked"
+    GRANT_ENDING = "grant.ending"  # intent, with its cause
+    GRANT_ENDED = "grant.ended"  # absence was read back from the target
+    GRANT_END_FAILED = "grant.end_failed"  # will be tried again
+    CREDENTIAL_SHOWN = "credential.shown"
+
+    RECORD_READ = "record.read"
+    RECORD_EXPORTED = "record.exported"
+
+
+WORKER_ROLE: Final = "jitportal_worker"
+# A web process that was taken over must not be able to claim what only happens on a target: these count only
+# when the database says that a worker recorded them.
+WORKER_ONLY: Final = frozenset({Action.GRANT_ISSUED, Action.GRANT_ENDED})

@@ -1,0 +1,117 @@
+"""The face of the record towards other apps: its only writer, its readers and its verifier.
+
+Verbs of other apps call `record()` as the last write of their own transaction, so that an entry and the change it
+tells of are committed together or not at all.
+"""
+
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from django.db import connection, transaction
+
+from apps.audit import canonical
+from apps.audit.actions import Action
+from apps.audit.body import Body, rfc3339, write
+from apps.audit.canonical import Json
+from apps.audit.chain import SALT_BYTES, commitment
+from apps.audit.models import Disclosure, Entry
+from apps.audit.trail import Filter, Line, checkpoint, entries, head, iterate, latest, trail_csv
+from apps.audit.verification import Verification, verify
+from apps.core import clock
+from apps.core.errors import Invalid
+
+__all__ = [
+    "Filter",
+    "Line",
+    "Verification",
+    "checkpoint",
+    "entries",
+    "export_recorded",
+    "head",
+    "iterate",
+    "latest",
+    "read_recorded",
+    "record",
+    "record_refusal",
+    "trail_csv",
+    "verify",
+]
+
+MAX_TEXT_BYTES: Final = 1_048_576  # what the database's constraint says
+RECORD: Final = "record"  # the subject of entries about the record itself
+
+
+def record(
+    action: Action,
+    *,
+    actor: str,
+    subject: str,
+    facts: Mapping[str, Json] | None = None,
+    disclosed: Mapping[str, str] | None = None,
+) -> int:
+    """Add an entry inside the caller's transaction; returns its id (its index is given at commit).
+
+    `actor` and `subject` are opaque, such as `user:k3v5x2m7qa` or `request:…`. What says something about a person
+    (names, addresses, reasons, comments, statements) goes into `disclosed`, never into `facts`.
+    Raises Invalid for what cannot be recorded, and TransactionManagementError outside a transaction.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError(
+            "An entry belongs into the transaction of what it tells of: call record() inside atomic()."
+        )
+    texts = {
+        field: (secrets.token_bytes(SALT_BYTES), _text(field, value)) for field, value in (disclosed or {}).items()
+    }
+    body = Body(
+        action=action,
+        actor=actor,
+        at=rfc3339(clock.now()),
+        subject=subject,
+        facts=facts or {},
+        commitments={field: commitment(salt, value) for field, (salt, value) in texts.items()},
+    )
+    entry = Entry.objects.create(body=write(body))
+    Disclosure.objects.bulk_create(
+        Disclosure(entry=entry, field=field, salt=salt, value=value) for field, (salt, value) in texts.items()
+    )
+    return entry.pk
+
+
+@transaction.atomic(durable=True)
+def record_refusal(
+    action: Action,
+    *,
+    actor: str,
+    subject: str,
+    facts: Mapping[str, Json] | None = None,
+    disclosed: Mapping[str, str] | None = None,
+) -> None:
+    """Record that a verb refused. The verb's own transaction is rolled back by then, so this is a new one."""
+    record(action, actor=actor, subject=subject, facts=facts, disclosed=disclosed)
+
+
+@transaction.atomic(durable=True)
+def read_recorded(reader: str) -> None:
+    """Somebody reads the record: one entry per reader and hour, however many processes are asked at once."""
+    hour = clock.now().replace(minute=0, second=0, microsecond=0)
+    with connection.cursor() as cursor:
+        # A second one waits here until the first has committed, and then finds the row.
+        cursor.execute(
+            "INSERT INTO audit.reading (reader, hour) VALUES (%s, %s) ON CONFLICT DO NOTHING", [reader, hour]
+        )
+        first = cursor.rowcount == 1
+    if first:
+        record(Action.RECORD_READ, actor=reader, subject=RECORD, facts={"hour": rfc3339(hour)})
+
+
+@transaction.atomic(durable=True)
+def export_recorded(reader: str, *, facts: Mapping[str, Json]) -> None:
+    """Somebody takes a copy of the record along: one entry each time; `facts` say which part."""
+    record(Action.RECORD_EXPORTED, actor=reader, subject=RECORD, facts=facts)
+
+
+def _text(field: str, value: str) -> str:
+    if len(canonical.text(value).encode()) > MAX_TEXT_BYTES:
+        raise Invalid(f"The record keeps at most {MAX_TEXT_BYTES} bytes of a {field}.", field=field)
+    return value

@@ -1,0 +1,104 @@
+"""What has changed between the catalog and a database. Pure.
+
+A gone table keeps its columns as they were, so that it returns with them; a renamed column is a new one.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from apps.engines.base import ColumnInfo, TableInfo, TableName
+
+
+class KnownColumn(NamedTuple):
+    """A row of the catalog; `info` has the shape of what a target tells."""
+
+    pk: int
+    info: ColumnInfo
+    is_gone: bool
+
+
+class KnownTable(NamedTuple):
+    pk: int
+    kind: str
+    comment: str
+    estimated_rows: int
+    is_gone: bool
+    columns: dict[str, KnownColumn]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Estimated row counts change all the time: they are kept, and do not count as a change."""
+
+    tables_added: int
+    tables_changed: int
+    tables_gone: int
+    tables_returned: int
+    columns_added: int  # nobody has classified these
+    columns_changed: int
+    columns_gone: int
+    columns_returned: int
+
+
+@dataclass
+class Differences:
+    new_tables: list[TableInfo] = field(default_factory=list)
+    tables: list[tuple[int, TableInfo]] = field(default_factory=list)  # to be brought up to date, and not gone
+    gone_tables: list[int] = field(default_factory=list)
+    new_columns: list[tuple[int, ColumnInfo]] = field(default_factory=list)  # of known tables, by the table's id
+    columns: list[tuple[int, ColumnInfo]] = field(default_factory=list)
+    gone_columns: list[int] = field(default_factory=list)
+    tables_changed: int = 0
+    tables_returned: int = 0
+    columns_returned: int = 0
+
+    def counts(self) -> Counts:
+        return Counts(
+            tables_added=len(self.new_tables),
+            tables_changed=self.tables_changed,
+            tables_gone=len(self.gone_tables),
+            tables_returned=self.tables_returned,
+            columns_added=len(self.new_columns) + sum(len(info.columns) for info in self.new_tables),
+            columns_changed=len(self.columns) - self.columns_returned,
+            columns_gone=len(self.gone_columns),
+            columns_returned=self.columns_returned,
+        )
+
+
+def compare(known: Mapping[TableName, KnownTable], found: Iterable[TableInfo]) -> Differences:
+    differences = Differences()
+    seen = set()
+    for info in found:
+        seen.add(info.table)
+        row = known.get(info.table)
+        if row is None:
+            differences.new_tables.append(info)
+            continue
+        _compare_table(differences, row, info)
+        _compare_columns(differences, row, info)
+    differences.gone_tables = [row.pk for table, row in known.items() if table not in seen and not row.is_gone]
+    return differences
+
+
+def _compare_table(differences: Differences, row: KnownTable, info: TableInfo) -> None:
+    is_other = (row.kind, row.comment) != (info.kind, info.comment)
+    if is_other or row.is_gone or row.estimated_rows != info.estimated_rows:
+        differences.tables.append((row.pk, info))
+    differences.tables_returned += row.is_gone
+    differences.tables_changed += is_other and not row.is_gone
+
+
+def _compare_columns(differences: Differences, row: KnownTable, info: TableInfo) -> None:
+    there = set()
+    for column in info.columns:
+        there.add(column.name)
+        known = row.columns.get(column.name)
+        if known is None:
+            differences.new_columns.append((row.pk, column))
+        elif known.is_gone or known.info != column:
+            differences.columns.append((known.pk, column))
+            differences.columns_returned += known.is_gone
+    differences.gone_columns += [
+        known.pk for name, known in row.columns.items() if name not in there and not known.is_gone
+    ]

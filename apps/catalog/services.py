@@ -1,0 +1,361 @@
+"""What people do with the catalog. Only database administrators do, and whoever has a shell on the server."""
+
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
+from guardian.shortcuts import assign_perm, remove_perm
+
+from apps.accounts.actors import Actor, actor_id, require_dba
+from apps.audit import services as audit
+from apps.audit.actions import Action
+from apps.catalog.bootstrap import bootstrap_sql, print_bootstrap, verifier_of
+from apps.catalog.guards import check_classification, check_database, check_secret, check_server
+from apps.catalog.models import Column, Database, Server
+from apps.catalog.preflight import run_preflight
+from apps.catalog.rights import PERMISSIONS, groups_with
+from apps.catalog.sync import run_sync
+from apps.catalog.targets import seal_secret
+from apps.core import clock
+from apps.core.errors import Invalid, NotFound
+from apps.core.nudge import nudge
+from apps.core.verbs import sqlstate, verb
+
+__all__ = [
+    "PERMISSIONS",
+    "add_database",
+    "add_server",
+    "bootstrap_sql",
+    "change_database",
+    "change_server",
+    "classify",
+    "classify_many",
+    "make_bootstrap",
+    "new_manager_secret",
+    "run_preflight",
+    "run_sync",
+    "set_manager_secret",
+    "set_rights",
+    "want_preflight",
+    "want_sync",
+]
+
+_SERVER_FIELDS: Final = frozenset(
+    {"name", "host", "port", "tls", "maintenance_database", "ca_certificate", "manager", "is_active"}
+)
+_DATABASE_FIELDS: Final = frozenset({"slug", "environment", "description", "is_active"})
+# Words of our own and numbers: the record says what they were. Of other fields it says that they changed.
+_PLAIN_FACTS: Final = frozenset({"port", "tls", "environment", "is_active"})
+_TEXTS: Final = frozenset({"name", "host", "slug", "description", "maintenance_database", "manager"})
+_UNIQUE_VIOLATION: Final = "23505"
+_LISTED_COLUMNS: Final = 200  # in one entry of the record
+
+
+@verb
+def add_server(
+    *,
+    actor: Actor,
+    name: str,
+    kind: str = Server.Kind.POSTGRESQL,
+    host: str,
+    port: int = 5432,
+    tls: str = Server.TlsMode.VERIFY_FULL,
+    maintenance_database: str = "postgres",
+    ca_certificate: str = "",
+    manager: str = "jitportal",
+) -> Server:
+    """A server without a secret: the bootstrap SQL comes next."""
+    require_dba(actor, what="add a server")
+    server = Server(
+        name=name,
+        kind=kind,
+        host=host,
+        port=port,
+        tls=tls,
+        maintenance_database=maintenance_database,
+        ca_certificate=ca_certificate,
+        manager=manager,
+    )
+    check_server(server)
+    _save_server(server)
+    audit.record(
+        Action.SERVER_ADDED,
+        actor=actor_id(actor),
+        subject=server.audit_id,
+        facts={"kind": kind, "port": port, "tls": tls},
+        disclosed={"name": name, "host": host},
+    )
+    return server
+
+
+@verb
+def change_server(*, actor: Actor, server_id: str, **fields: Any) -> Server:
+    """Change any of name, host, port, tls, maintenance_database, ca_certificate, manager, is_active.
+
+    A changed host or port clears the secret: it would be shown to a machine that it was not made for.
+    """
+    require_dba(actor, what="change a server")
+    server = _locked_server(server_id)
+    before = _apply(server, fields, allowed=_SERVER_FIELDS)
+    if not before:
+        return server
+    check_server(server)
+    moved = bool({"host", "port"} & before.keys())
+    if moved:
+        server.manager_secret, server.manager_verifier = None, ""
+        server.findings, server.checked_at, server.skew_seconds = [], None, None
+    _save_server(server)
+    facts, disclosed = _told(server, before)
+    audit.record(
+        Action.SERVER_CHANGED,
+        actor=actor_id(actor),
+        subject=server.audit_id,
+        facts=facts | {"secret_cleared": moved},
+        disclosed=disclosed,
+    )
+    nudge()
+    return server
+
+
+@verb
+def set_manager_secret(*, actor: Actor, server_id: str, secret: str) -> Server:
+    """Keep a password that the server's administrator has set for the manager."""
+    require_dba(actor, what="set a server's secret")
+    check_secret(secret)
+    server = _locked_server(server_id)
+    _keep_secret(server, secret, actor=actor)
+    return server
+
+
+@verb
+def new_manager_secret(*, actor: Actor, server_id: str) -> str:
+    """A new random password for the manager; returns the bootstrap SQL that sets it on the server.
+
+    Until that SQL has run there, the portal cannot work on the server. The password itself is shown to nobody.
+    """
+    require_dba(actor, what="make a new secret for a server")
+    server = _locked_server(server_id)
+    _keep_secret(server, secrets.token_urlsafe(32), actor=actor)
+    return print_bootstrap(server, server.manager_verifier)
+
+
+@verb
+def make_bootstrap(*, actor: Actor, server_id: str) -> str:
+    """The bootstrap SQL of a server, with the password it has; the first time one is made."""
+    require_dba(actor, what="make the bootstrap SQL of a server")
+    server = _locked_server(server_id)
+    if not server.manager_verifier:
+        _keep_secret(server, secrets.token_urlsafe(32), actor=actor)
+    return print_bootstrap(server, server.manager_verifier)
+
+
+@verb
+def want_preflight(*, actor: Actor, server_id: str) -> None:
+    """Ask a worker to look at a server; what it finds is recorded."""
+    require_dba(actor, what="check a server")
+    server = _locked_server(server_id)
+    server.check_wanted_at = clock.now()
+    server.save(update_fields=["check_wanted_at"])
+    nudge()
+
+
+@verb
+def add_database(
+    *, actor: Actor, server_id: str, slug: str, datname: str, environment: str, description: str = ""
+) -> Database:
+    """A database of a server; its tables are read as soon as a worker can."""
+    require_dba(actor, what="add a database")
+    server = _locked_server(server_id)
+    database = Database(
+        server=server,
+        slug=slug,
+        datname=datname,
+        environment=environment,
+        description=description,
+        sync_wanted_at=clock.now(),
+    )
+    check_database(database)
+    _save_database(database)
+    audit.record(
+        Action.DATABASE_ADDED,
+        actor=actor_id(actor),
+        subject=database.audit_id,
+        facts={"server": server.pk, "environment": environment},
+        disclosed={"slug": slug, "datname": datname, "description": description},
+    )
+    nudge()
+    return database
+
+
+@verb
+def change_database(*, actor: Actor, database_id: str, **fields: Any) -> Database:
+    """Change any of slug, environment, description, is_active. Another database of the server is another row."""
+    require_dba(actor, what="change a database")
+    database = _locked_database(database_id)
+    before = _apply(database, fields, allowed=_DATABASE_FIELDS)
+    if not before:
+        return database
+    check_database(database)
+    _save_database(database)
+    facts, disclosed = _told(database, before)
+    audit.record(
+        Action.DATABASE_CHANGED,
+        actor=actor_id(actor),
+        subject=database.audit_id,
+        facts=facts,
+        disclosed=disclosed,
+    )
+    nudge()
+    return database
+
+
+@verb
+def want_sync(*, actor: Actor, database_id: str) -> None:
+    """Ask a worker to read the tables of a database again."""
+    require_dba(actor, what="read a database's tables")
+    database = _locked_database(database_id)
+    database.sync_wanted_at = clock.now()
+    database.save(update_fields=["sync_wanted_at"])
+    nudge()
+
+
+@verb
+def set_rights(*, actor: Actor, database_id: str, permission: str, group: Group, present: bool) -> bool:
+    """Let a group ask for a database (`request_database`) or own it (`own_database`), or no longer.
+
+    Returns whether anything changed.
+    """
+    require_dba(actor, what="change who may ask for a database or owns it")
+    if permission not in PERMISSIONS:
+        raise Invalid(f"Choose one of: {', '.join(PERMISSIONS)}.", field="permission")
+    database = _locked_database(database_id)
+    if groups_with(database, permission).filter(pk=group.pk).exists() == present:
+        return False
+    (assign_perm if present else remove_perm)(permission, group, database)
+    audit.record(
+        Action.RIGHTS_CHANGED,
+        actor=actor_id(actor),
+        subject=database.audit_id,
+        facts={"permission": permission, "group": group.pk, "present": present},
+        disclosed={"group": group.name},
+    )
+    nudge()
+    return True
+
+
+def classify(*, actor: Actor, column_id: int, classification: str, data_class: str = "") -> None:
+    """Say how sensitive a column is."""
+    classify_many(actor=actor, column_ids=[column_id], classification=classification, data_class=data_class)
+
+
+@verb
+def classify_many(
+    *, actor: Actor, column_ids: Sequence[int], classification: str, data_class: str | None = None
+) -> int:
+    """Say how sensitive columns are, in one entry of the record; `data_class` None leaves theirs as it is.
+
+    Returns how many changed. Raises NotFound unless all of them exist.
+    """
+    require_dba(actor, what="classify a column")
+    check_classification(classification, data_class or "")
+    wanted = set(column_ids)
+    columns = list(
+        Column.objects.filter(pk__in=wanted).select_related("table").select_for_update(no_key=True, of=("self",))
+    )
+    if len(columns) != len(wanted):
+        raise NotFound("One of these columns is not in the catalog any more: look at the list again.")
+    changed = [
+        column
+        for column in columns
+        if column.classification != classification or data_class not in {None, column.data_class}
+    ]
+    if changed:
+        _classify(changed, actor=actor, classification=classification, data_class=data_class)
+    return len(changed)
+
+
+def _classify(columns: list[Column], *, actor: Actor, classification: str, data_class: str | None) -> None:
+    before = Counter(column.classification or "none" for column in columns)
+    values = {"classification": classification} | ({} if data_class is None else {"data_class": data_class})
+    Column.objects.filter(pk__in=[column.pk for column in columns]).update(**values)
+    databases = sorted({column.table.database_id for column in columns})
+    audit.record(
+        Action.COLUMN_CLASSIFIED,
+        actor=actor_id(actor),
+        subject=f"database:{databases[0]}" if len(databases) == 1 else "catalog",
+        facts={
+            **values,
+            "columns": len(columns),
+            "before": dict(before),
+            "databases": databases[:_LISTED_COLUMNS],
+            "ids": sorted(column.pk for column in columns)[:_LISTED_COLUMNS],
+        },
+        disclosed={"columns": "\n".join(sorted(map(str, columns))[:_LISTED_COLUMNS])},
+    )
+    nudge()
+
+
+def _locked_server(server_id: str) -> Server:
+    try:
+        return Server.objects.select_for_update(no_key=True).get(pk=server_id)
+    except Server.DoesNotExist as error:
+        raise NotFound("There is no such server.") from error
+
+
+def _locked_database(database_id: str) -> Database:
+    try:
+        return Database.objects.select_for_update(no_key=True).get(pk=database_id)
+    except Database.DoesNotExist as error:
+        raise NotFound("There is no such database.") from error
+
+
+def _keep_secret(server: Server, secret: str, *, actor: Actor) -> None:
+    server.manager_secret = seal_secret(server, secret)
+    server.manager_verifier = verifier_of(secret)
+    server.save(update_fields=["manager_secret", "manager_verifier"])
+    audit.record(
+        Action.SERVER_CHANGED, actor=actor_id(actor), subject=server.audit_id, facts={"changed": ["manager_secret"]}
+    )
+
+
+def _apply(row: Server | Database, fields: dict[str, Any], *, allowed: frozenset[str]) -> dict[str, Any]:
+    """Set the fields that differ; returns what they were."""
+    if unknown := sorted(fields.keys() - allowed):
+        raise Invalid(f"{', '.join(unknown)} cannot be changed.", field=unknown[0])
+    before = {name: getattr(row, name) for name, value in fields.items() if getattr(row, name) != value}
+    for name in before:
+        setattr(row, name, fields[name])
+    return before
+
+
+def _told(row: Server | Database, before: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the record says of a change: plain facts, and texts apart from them."""
+    facts: dict[str, Any] = {"changed": sorted(before)}
+    facts |= {name: [old, getattr(row, name)] for name, old in before.items() if name in _PLAIN_FACTS}
+    disclosed = {name: f"{old} → {getattr(row, name)}" for name, old in before.items() if name in _TEXTS}
+    return facts, disclosed
+
+
+def _save_server(server: Server) -> None:
+    try:
+        with transaction.atomic():  # a savepoint, so that the refusal can still be told
+            server.save()
+    except IntegrityError as error:
+        if sqlstate(error) != _UNIQUE_VIOLATION:
+            raise
+        raise Invalid(f"There is a server called {server.name} already.", field="name") from error
+
+
+def _save_database(database: Database) -> None:
+    try:
+        with transaction.atomic():  # as in _save_server()
+            database.save()
+    except IntegrityError as error:
+        if sqlstate(error) != _UNIQUE_VIOLATION:
+            raise
+        if error.__cause__.diag.constraint_name == "database_once_per_server":  # type: ignore[union-attr]
+            raise Invalid(f"{database.server} has {database.datname} here already.", field="datname") from error
+        raise Invalid(f"There is a database called {database.slug} already.", field="slug") from error

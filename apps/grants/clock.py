@@ -1,0 +1,147 @@
+"""The clock: looks for what is due, asks workers to do it, and sleeps until the next thing is due or somebody nudges.
+
+Any number of clocks may run. What they ask for twice is done once, because workers claim rows; what a lost task left
+undone is still due, and is asked for again. A clock holds no key and never talks to a target.
+"""
+
+import logging
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import psycopg
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django_q.models import OrmQ
+
+from apps.core import clock
+from apps.core.nudge import CHANNEL
+from apps.grants import due, health, services
+from apps.grants.due import Work
+from apps.grants.tasks import enqueue
+from apps.requests import services as requests
+
+log = logging.getLogger(__name__)
+
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError)
+_LONGEST_SLEEP: Final = 5.0
+# While something due has been asked for and is not done yet.
+_SHORT_SLEEP: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
+# A queue that nobody works off is not filled further: rows stay due.
+_FULL_QUEUE: Final = 1_000
+
+
+@dataclass
+class Memory:
+    """What was asked for, so that waiting work is not asked for at each look, but less and less often."""
+
+    _sent: dict[tuple[str, str], tuple[str, float, float | None]] = field(default_factory=dict)
+
+    def is_news(self, work: Work, at: float) -> bool:
+        """Whether to ask for `work` at the monotonic time `at`; from then on it has been asked for."""
+        key = (work.task.value, work.argument)
+        stamp, last, pause = self._sent.get(key, ("", 0.0, None))
+        if key not in self._sent or stamp != work.stamp:
+            self._sent[key] = (work.stamp, at, work.again)
+            return True
+        if pause is None or at - last < pause:
+            return False
+        self._sent[key] = (stamp, at, max(work.again or 0.0, min(2 * pause, _LONGEST_PAUSE)))
+        return True
+
+
+class Clock:
+    """run() until stop(), which may be called from a signal handler or another thread."""
+
+    def __init__(self) -> None:
+        self._name = f"clock:{socket.gethostname()[:40]}:{os.getpid()}"
+        self._memory = Memory()
+        self._beaten_at = 0.0
+        self._stopped = False
+        self._bell, self._rope = socket.socketpair()
+        self._rope.setblocking(False)
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._rope.send(b"\0")
+
+    def run(self) -> None:
+        """Survives a portal database that goes away: it is the one thing that a clock waits for."""
+        pause = 0.1
+        while not self._stopped:
+            try:
+                with psycopg.connect(settings.DATABASE_DIRECT_URL, autocommit=True, connect_timeout=10) as listener:
+                    listener.execute(f"LISTEN {CHANNEL}")
+                    log.info("%s is listening.", self._name)
+                    pause = 0.1
+                    self._watch(listener)
+            except _LOST as error:
+                log.warning("The portal's database does not answer (%s); trying again in %.1f s.", error, pause)
+                connection.close()
+                select.select([self._bell], [], [], pause)
+                pause = min(2 * pause, 5.0)
+        connection.close()
+        log.info("%s has stopped.", self._name)
+
+    def look(self) -> float:
+        """One look: ask for all that is due. Returns for how many seconds nothing will be."""
+        close_old_connections()
+        now = clock.now()
+        waits = [self._do(lambda: self._ask(due.ends(now)))]
+        self._do(services.open_approved)
+        waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
+        for duty in (services.warn_expiring, requests.lapse_due, lambda: self._ask(due.rest(now)), self._beat):
+            self._do(duty)
+        longest = _SHORT_SLEEP if any(waits) else _LONGEST_SLEEP
+        return min(longest, self._seconds_until(due.next_instant(now)))
+
+    def _watch(self, listener: psycopg.Connection) -> None:
+        while not self._stopped:
+            seconds = self.look()
+            ready, _, _ = select.select([listener.fileno(), self._bell], [], [], seconds)
+            if listener.fileno() in ready:
+                for _ in listener.notifies(timeout=0):
+                    pass  # they say nothing but "look"
+
+    def _ask(self, works: Iterable[Work]) -> bool:
+        """Whether there was any, new or asked for already."""
+        found = False
+        for work in works:
+            found = True
+            if self._memory.is_news(work, time.monotonic()) and self._has_room(work):
+                arguments = [work.argument] if work.argument else []
+                enqueue(work.task, *arguments, cluster=work.cluster)
+        return found
+
+    def _has_room(self, work: Work) -> bool:
+        cluster = work.cluster or work.task.cluster
+        if OrmQ.objects.filter(key=cluster.value).count() < _FULL_QUEUE:
+            return True
+        log.error("The queue %s is full: is its worker running? `%s` waits.", cluster, work.task.name)
+        return False
+
+    def _do(self, act: Callable[[], object]) -> object:
+        """One duty must not keep the clock from the others; without a database there are none."""
+        try:
+            return act()
+        except _LOST:
+            raise
+        except Exception:
+            log.exception("A duty of the clock failed; it is tried again at the next look.")
+            return None
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._beaten_at >= settings.HEARTBEAT_SECONDS:
+            health.beat(self._name, kind=health.Kind.CLOCK)
+            self._beaten_at = time.monotonic()
+
+    def _seconds_until(self, moment: datetime | None) -> float:
+        if moment is None:
+            return _LONGEST_SLEEP
+        return max(0.0, (moment - clock.now()).total_seconds())

@@ -1,0 +1,118 @@
+"""What there is to do now, read from rows alone, and when the next thing will be due."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db.models import F, Max, Min, Q, QuerySet
+from django.db.models.functions import Coalesce
+
+from apps.audit import services as audit
+from apps.catalog.models import Database, Server
+from apps.grants import ending, issuing, scopes, services
+from apps.grants.models import Grant, ServerLease
+from apps.grants.states import GrantStatus
+from apps.grants.tasks import Cluster, Task
+from apps.requests.models import AccessRequest
+from apps.requests.states import RequestStatus
+
+LOOK_EVERY: Final = timedelta(seconds=15)
+SYNC_EVERY: Final = timedelta(minutes=15)
+CHECK_EVERY: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A task to ask for. The same `stamp` is the same work: it is asked for again only after `again` seconds."""
+
+    task: Task
+    argument: str
+    stamp: str
+    again: float | None
+    cluster: Cluster | None = None
+
+
+def ends(now: datetime) -> Iterator[Work]:
+    yield from _by_server(Task.END, ending.due(now), F("expires_at"))
+
+
+def issues(now: datetime) -> Iterator[Work]:
+    """Not where somebody is at work: they go on with what waits, or nudge when they are done."""
+    free = issuing.waiting(now).exclude(server__lease__until__gt=now)
+    yield from _by_server(Task.ISSUE, free, F("queued_at"))
+
+
+def rest(now: datetime) -> Iterator[Work]:
+    """What may take a moment."""
+    yield from _unused_scopes()
+    yield from _looks(now)
+    yield from _checks(now)
+    yield from _syncs(now)
+    yield Work(task=Task.FOLD, argument="", stamp=str(audit.head().size), again=30)
+    beat = _bucket(now, timedelta(seconds=settings.HEARTBEAT_SECONDS))
+    for cluster in Cluster:
+        yield Work(task=Task.BEAT, argument=cluster, stamp=beat, again=None, cluster=cluster)
+
+
+def next_instant(now: datetime) -> datetime | None:
+    """The first moment after `now` at which a row becomes due."""
+    waiting = Grant.objects.filter(status__in=[GrantStatus.QUEUED, GrantStatus.ENDING])
+    approved = AccessRequest.objects.filter(status=RequestStatus.APPROVED, grant=None)
+    moments = [
+        _first(Grant.objects.filter(status=GrantStatus.ACTIVE), "expires_at", now),
+        _first(waiting, "next_try_at", now),
+        _first(waiting, "claimed_until", now),
+        _first(ServerLease.objects.all(), "until", now),
+        _first(approved, "starts_at", now),
+        _first(AccessRequest.objects.filter(status=RequestStatus.PENDING), "lapses_at", now),
+        _first(services.to_warn(), "warn_at", now),
+    ]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _by_server(task: Task, grants: QuerySet[Grant], otherwise: F) -> Iterator[Work]:
+    due = Coalesce(F("next_try_at"), otherwise)
+    rows = grants.order_by().values("server").annotate(first=Min(due), last=Max(due))
+    for row in rows:
+        yield Work(task=task, argument=row["server"], stamp=f"{row['first']} {row['last']}", again=2)
+
+
+def _unused_scopes() -> Iterator[Work]:
+    roles = defaultdict(list)
+    for row in scopes.unused():
+        roles[row.server].append(row.role)
+    for server_id, unused in roles.items():
+        yield Work(task=Task.DROP_SCOPES, argument=server_id, stamp=" ".join(sorted(unused)), again=30)
+
+
+def _looks(now: datetime) -> Iterator[Work]:
+    servers = Grant.objects.filter(status=GrantStatus.ACTIVE).order_by().values_list("server", flat=True).distinct()
+    for server_id in servers:
+        yield Work(task=Task.LOOK_AT_SESSIONS, argument=server_id, stamp=_bucket(now, LOOK_EVERY), again=None)
+
+
+def _checks(now: datetime) -> Iterator[Work]:
+    wanted = Q(check_wanted_at__isnull=False) | Q(checked_at=None) | Q(checked_at__lt=now - CHECK_EVERY)
+    for server in Server.objects.filter(wanted, is_active=True).only("pk", "check_wanted_at", "checked_at"):
+        stamp = f"{server.check_wanted_at} {server.checked_at}"
+        yield Work(task=Task.PREFLIGHT, argument=server.pk, stamp=stamp, again=30)
+
+
+def _syncs(now: datetime) -> Iterator[Work]:
+    wanted = Q(sync_wanted_at__isnull=False) | Q(synced_at=None) | Q(synced_at__lt=now - SYNC_EVERY)
+    active = Database.objects.filter(is_active=True, server__is_active=True, server__manager_secret__isnull=False)
+    for database in active.filter(wanted).only("pk", "sync_wanted_at", "synced_at"):
+        stamp = f"{database.sync_wanted_at} {database.synced_at}"
+        yield Work(task=Task.SYNC, argument=database.pk, stamp=stamp, again=120)
+
+
+def _bucket(now: datetime, width: timedelta) -> str:
+    return str(int(now.timestamp() // width.total_seconds()))
+
+
+def _first(rows: QuerySet, column: str, now: datetime) -> datetime | None:  # type: ignore[type-arg]
+    found: datetime | None = rows.filter(**{f"{column}__gt": now}).aggregate(first=Min(column))["first"]
+    return found

@@ -1,0 +1,53 @@
+"""Whether an approved request may still become access: asked when its time comes and again before each try (A5)."""
+
+from apps.accounts.roles import is_welcome
+from apps.approvals.routes import standing_for, tally_now
+from apps.catalog.models import Database, Table
+from apps.catalog.names import quoted
+from apps.catalog.tables import classified_columns
+from apps.engines.base import TableName
+from apps.policies.facts import Outcome, Verdict
+from apps.requests.models import AccessRequest
+from apps.requests.scope import EffectiveScope
+
+
+def refusal(request: AccessRequest) -> str:
+    """A sentence that says why this may not be granted any more; empty when it may."""
+    return _of_person(request) or _of_votes(request) or _of_tables(request)
+
+
+def _of_person(request: AccessRequest) -> str:
+    person, database = request.requester, request.database
+    if not is_welcome(person):
+        return f"The account of {person.username} is closed, so nothing is granted to it."
+    if not database.is_active or not database.server.is_active:
+        return f"Access to {database.slug} is not given at present: it is switched off in the catalog."
+    if not Database.objects.askable_by(person).filter(pk=database.pk).exists():
+        return f"{person.username} may not ask for access to {database.slug} any more."
+    return ""
+
+
+def _of_votes(request: AccessRequest) -> str:
+    """The policy's yes was to what was asked for; people's votes are to what they saw."""
+    scope = request.effective
+    if scope.digest() != request.scope_digest or scope.minutes != request.minutes:
+        return "What would be granted is not what was approved any more: ask again."
+    if Verdict.from_json(request.verdict).outcome is Outcome.APPROVE:
+        asked = EffectiveScope.from_json(request.asked_scope)
+        return "" if asked.covers(scope) else "What would be granted is more than the policy approved: ask again."
+    decisions = list(request.decisions.all())
+    if tally_now(request, decisions, standing_for([request], decisions)).complete:
+        return ""
+    return "The approvals do not stand any more: somebody who gave one may no longer decide about this. Ask again."
+
+
+def _of_tables(request: AccessRequest) -> str:
+    wanted = set(request.effective.tables)
+    rows = Table.objects.filter(
+        database=request.database, schema__in={table.schema for table in wanted}, gone_at=None
+    ).values_list("schema", "name")
+    if missing := sorted(wanted - {TableName(*row) for row in rows}):
+        return f"{quoted(missing[0])} is gone from {request.database.slug}: ask again without it."
+    if classified := sorted(classified_columns(request.database, wanted)):
+        return f"{quoted(classified[0])} holds classified columns by now, which cannot be masked yet: ask without it."
+    return ""

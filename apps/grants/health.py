@@ -1,0 +1,52 @@
+"""Whether the portal is alive, from rows that prove it: a clock writes its own, a worker's is written by a task."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from apps.core import clock
+from apps.grants.models import Heartbeat
+
+_FORGET_AFTER: Final = timedelta(days=1)
+
+
+class Kind(StrEnum):
+    CLOCK = "clock"
+    WORKER = "worker"
+
+
+@dataclass(frozen=True)
+class Health:
+    """`problems` are sentences for the operator; no problem is good health."""
+
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def beat(name: str, *, kind: Kind) -> None:
+    """Something that calls itself `name` works right now."""
+    now = clock.now()
+    Heartbeat.objects.update_or_create(name=name, defaults={"kind": kind.value, "at": now})
+    Heartbeat.objects.filter(at__lt=now - _FORGET_AFTER).delete()
+
+
+def health() -> Health:
+    """The portal's database, a clock and a worker. Access that is late shows elsewhere: the portal is alive."""
+    try:
+        fresh_since = clock.now() - timedelta(seconds=3 * settings.HEARTBEAT_SECONDS)
+        alive = set(Heartbeat.objects.filter(at__gte=fresh_since).values_list("name", "kind"))
+    except DatabaseError:
+        return Health(("The portal's database does not answer: start it, or mend DATABASE_URL.",))
+    problems = []
+    if Kind.CLOCK not in {kind for _, kind in alive}:
+        problems.append("No clock has worked lately, so nothing starts or ends on time: run `manage.py clock`.")
+    if not any(name == "worker:access" for name, _ in alive):
+        problems.append("No worker has worked lately, so nothing is issued or taken away: run `manage.py qcluster`.")
+    return Health(tuple(problems))

@@ -1,0 +1,66 @@
+"""Who works on what, and until when. A lease that nobody gave back runs out by itself.
+
+What grants share on a server (scope roles and the ACLs behind them) is worked on under the server's lease.
+Taking access away is not: it touches nothing but the grants' own logins, each claimed on its own row, and must
+not wait for somebody else's work.
+"""
+
+import os
+import random
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import Q
+
+from apps.core import clock
+from apps.core.ids import new_id
+from apps.core.nudge import nudge
+from apps.grants.models import Grant, ServerLease
+
+# Longer than an engine takes for one login, shorter than people wait when a worker was killed.
+LEASE: Final = timedelta(seconds=60)
+
+
+def new_token() -> str:
+    """Names one piece of work: where it runs, and something nobody else has."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{new_id()}"
+
+
+@contextmanager
+def server_lease(server_id: str) -> Iterator[str | None]:
+    """The token of the lease on a server, or None while somebody else holds it."""
+    ServerLease.objects.get_or_create(server_id=server_id)
+    token, now = new_token(), clock.now()
+    free = ServerLease.objects.filter(Q(until=None) | Q(until__lte=now), server_id=server_id)
+    if not free.update(holder=token, until=now + LEASE):
+        yield None
+        return
+    try:
+        yield token
+    finally:
+        ServerLease.objects.filter(server_id=server_id, holder=token).update(holder="", until=None)
+        nudge()
+
+
+def claim(grant: Grant, *, token: str, now: datetime) -> None:
+    """On a row that the caller has locked; saved by the caller."""
+    grant.claimed_by, grant.claimed_until = token, now + LEASE
+    grant.tries += 1
+
+
+def is_claimed(grant: Grant, *, now: datetime) -> bool:
+    return grant.claimed_until is not None and grant.claimed_until > now
+
+
+def give_back(grant: Grant) -> None:
+    """On a row that the caller has locked; saved by the caller."""
+    grant.claimed_by, grant.claimed_until = "", None
+
+
+def delay(tries: int, *, at_most: float) -> timedelta:
+    """Before the next try: about half a second, doubling, with jitter so that many do not come back at once."""
+    seconds = min(at_most, 0.5 * 2 ** min(tries, 16))
+    return timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311 - no secret

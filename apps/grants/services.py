@@ -1,0 +1,203 @@
+"""The face of grants: what people do with them, and by name what clock and workers do.
+
+Opening is in opening.py, making in issuing.py, taking away in ending.py.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypedDict
+from urllib.parse import quote, urlencode
+
+from django.db.models import DateTimeField, ExpressionWrapper, F, QuerySet, Value
+from django.db.models.functions import Greatest, Least
+
+from apps.accounts.models import User
+from apps.accounts.roles import is_dba, is_security
+from apps.audit.actions import Action
+from apps.audit.body import rfc3339
+from apps.catalog.models import Database, Server
+from apps.core import clock
+from apps.core.errors import Conflict, NotAllowed, NotFound
+from apps.core.nudge import nudge
+from apps.core.texts import checked
+from apps.core.verbs import verb
+from apps.grants.ending import begin, end_due
+from apps.grants.health import Health, health
+from apps.grants.issuing import issue, issue_queued, password_of
+from apps.grants.models import Grant
+from apps.grants.opening import open_approved
+from apps.grants.record import CLOCK, record
+from apps.grants.scopes import drop_unused_scopes
+from apps.grants.sessions import look_at_sessions
+from apps.grants.states import LIVE, EndCause, GrantStatus
+from apps.policies.models import Connection
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+__all__ = [
+    "Credential",
+    "Health",
+    "credential",
+    "drop_unused_scopes",
+    "end_due",
+    "health",
+    "issue",
+    "issue_queued",
+    "look_at_sessions",
+    "open_approved",
+    "release",
+    "revoke",
+    "to_warn",
+    "warn_expiring",
+]
+
+MAX_REASON: Final = 2_000
+_SSL_MODES: Final = {Server.TlsMode.VERIFY_FULL: "verify-full", Server.TlsMode.LOOPBACK_PLAINTEXT: "disable"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credential:
+    """What a native client needs. `valid_until` is when it stops working."""
+
+    host: str
+    port: int
+    database: str
+    username: str
+    password: str = field(repr=False)
+    valid_until: datetime
+    url: str = field(repr=False)
+
+
+class _WarnAt(TypedDict):
+    warn_at: datetime
+
+
+@verb
+def release(*, actor: User, grant_id: str, reason: str = "") -> Grant:
+    """Give one's own access back. Raises NotFound, NotAllowed, Conflict, Invalid."""
+    reason = checked(reason, what="The reason", field="reason", at_most=MAX_REASON)
+    grant = _locked(actor, grant_id)
+    if grant.holder_id != actor.pk:
+        raise NotAllowed("Only its holder can give access back; whoever answers for the database can revoke it.")
+    _end(grant, EndCause.RELEASED, by=actor, reason=reason)
+    record(Action.GRANT_RELEASED, grant, actor=actor.audit_id, disclosed=_texts(actor, reason))
+    nudge()
+    return grant
+
+
+@verb
+def revoke(*, actor: User, grant_id: str, reason: str) -> Grant:
+    """Take access away: owners of its database, DBAs and security. Raises NotFound, NotAllowed, Conflict, Invalid."""
+    reason = checked(reason, what="The reason", field="reason", at_most=MAX_REASON, required=True)
+    grant = _locked(actor, grant_id)
+    if not may_revoke(actor, grant):
+        raise NotAllowed("Access is revoked by an owner of its database, a database administrator or security.")
+    _end(grant, EndCause.REVOKED, by=actor, reason=reason)
+    record(Action.GRANT_REVOKED, grant, actor=actor.audit_id, disclosed=_texts(actor, reason))
+    nudge()
+    return grant
+
+
+def may_revoke(user: User, grant: Grant) -> bool:
+    """Whether `user` answers for what the grant reaches."""
+    return is_dba(user) or is_security(user) or Database.objects.owned_by(user).filter(pk=grant.database_id).exists()
+
+
+@verb
+def credential(*, actor: User, grant_id: str, address: str = "") -> Credential:
+    """The login of one's own live grant, the same each time; each showing is recorded.
+
+    `address` is where it is shown to. Raises NotFound, NotAllowed, Conflict.
+    """
+    grant = _locked(actor, grant_id)
+    if grant.holder_id != actor.pk:
+        raise NotAllowed("A credential is personal: only the holder of the grant can see it.")
+    if grant.connection != Connection.DIRECT:
+        raise NotAllowed("This grant is for the portal's console, so there is no credential. Ask for `direct` access.")
+    if grant.status == GrantStatus.QUEUED:
+        raise Conflict("This access is still being made; look again in a moment." + _because(grant))
+    if grant.status != GrantStatus.ACTIVE or grant.expires_at is None or grant.expires_at <= clock.now():
+        raise Conflict("This access is over, and its credential is gone with it.")
+    shown = _credential(grant, grant.expires_at)
+    texts = {"person": actor.name} | ({"address": address} if address else {})
+    record(
+        Action.CREDENTIAL_SHOWN,
+        grant,
+        actor=actor.audit_id,
+        disclosed=texts,
+        expires_at=rfc3339(grant.expires_at),
+    )
+    return shown
+
+
+def warn_expiring() -> int:
+    """Let the holders of grants that end soon know, once each; returns how many were told."""
+    ids = list(to_warn().filter(warn_at__lte=clock.now()).values_list("pk", flat=True))
+    return sum(_warn(grant_id) for grant_id in ids)
+
+
+def to_warn() -> "QuerySet[WithAnnotations[Grant, _WarnAt]]":
+    """Live grants nobody has been warned of, with `warn_at`.
+
+    A tenth of their time before the end, but 2 to 5 minutes; never before half of the time is over.
+    """
+    minute = timedelta(minutes=1)
+    tenth = Greatest(Least(F("minutes") / 10.0, Value(5.0)), Value(2.0))
+    lead = ExpressionWrapper(Least(tenth, F("minutes") / 2.0) * Value(minute), output_field=DateTimeField())
+    live = Grant.objects.filter(status=GrantStatus.ACTIVE, warned_at=None)
+    return live.annotate(warn_at=ExpressionWrapper(F("expires_at") - lead, output_field=DateTimeField()))
+
+
+@verb
+def _warn(grant_id: str) -> bool:
+    grants = Grant.objects.select_for_update(no_key=True, skip_locked=True)
+    grant = grants.filter(pk=grant_id, status=GrantStatus.ACTIVE, warned_at=None).first()
+    if grant is None or grant.expires_at is None:
+        return False
+    grant.warned_at = clock.now()
+    grant.save(update_fields=["warned_at"])
+    record(Action.GRANT_EXPIRING, grant, actor=CLOCK, expires_at=rfc3339(grant.expires_at))
+    nudge()
+    return True
+
+
+def _locked(actor: User, grant_id: str) -> Grant:
+    """The grant, its row locked until the transaction ends; what `actor` may not see is not there."""
+    if "\0" not in grant_id and Grant.objects.visible_to(actor).filter(pk=grant_id).exists():
+        grants = Grant.objects.select_for_update(no_key=True, of=("self",)).select_related("database", "server")
+        return grants.get(pk=grant_id)
+    raise NotFound("There is no such grant, or it is not yours to see.")
+
+
+def _end(grant: Grant, cause: EndCause, *, by: User, reason: str) -> None:
+    if grant.status == GrantStatus.ENDING:
+        raise Conflict("This access is being taken away already.")
+    if grant.status not in LIVE:
+        raise Conflict("This access is over already.")
+    begin(grant, cause=cause, since=clock.now(), reason=reason, by=by)
+
+
+def _texts(actor: User, reason: str) -> dict[str, str]:
+    return {"person": actor.name} | ({"reason": reason} if reason else {})
+
+
+def _because(grant: Grant) -> str:
+    return f" The last try said: {grant.problem}" if grant.problem else ""
+
+
+def _credential(grant: Grant, expires_at: datetime) -> Credential:
+    server, datname = grant.server, grant.database.datname
+    password = password_of(grant)
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    login, secret, name = (quote(part, safe="") for part in (grant.login, password, datname))
+    options = urlencode({"sslmode": _SSL_MODES[Server.TlsMode(server.tls)]})
+    return Credential(
+        host=server.host,
+        port=server.port,
+        database=datname,
+        username=grant.login,
+        password=password,
+        valid_until=expires_at,
+        url=f"postgresql://{login}:{secret}@{host}:{server.port}/{name}?{options}",
+    )

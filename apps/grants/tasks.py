@@ -1,0 +1,92 @@
+"""What workers run. Tasks carry ids and nothing else, each may run twice, and what they did stands in our rows."""
+
+import logging
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+
+from django_q.tasks import async_task
+
+from apps.catalog import services as catalog
+from apps.grants import health, services
+
+log = logging.getLogger(__name__)
+
+
+class Cluster(StrEnum):
+    """The two queues: nothing slow stands between a grant and its end."""
+
+    ACCESS = "access"
+    BULK = "bulk"
+
+
+class Task(StrEnum):
+    """Every function that a worker may be asked to run; a system check resolves each."""
+
+    ISSUE = "apps.grants.tasks.issue"
+    END = "apps.grants.tasks.end"
+    BEAT = "apps.grants.tasks.beat"
+    DROP_SCOPES = "apps.grants.tasks.drop_scopes"
+    LOOK_AT_SESSIONS = "apps.grants.tasks.look_at_sessions"
+    PREFLIGHT = "apps.grants.tasks.preflight"
+    SYNC = "apps.grants.tasks.sync"
+    FOLD = "apps.notifications.tasks.fold"
+    SEND_MAIL = "apps.notifications.tasks.send_mail"
+
+    @property
+    def cluster(self) -> Cluster:
+        return Cluster.ACCESS if self in {Task.ISSUE, Task.END} else Cluster.BULK
+
+
+def enqueue(task: Task, *args: str, cluster: Cluster | None = None) -> None:
+    """Ask a worker to run `task`; inside a transaction it is asked when that commits (field notes E9)."""
+    # `save` off: no result is kept, so that there is no pickle for anybody to read (field notes S1).
+    async_task(task.value, *args, cluster=(cluster or task.cluster).value, task_name=task.name.lower(), save=False)
+
+
+def guarded(function: Callable[..., None]) -> Callable[..., None]:
+    """An error is for the log: django-q2 would keep it as a row with a pickle, and the clock asks again anyway."""
+
+    @wraps(function)
+    def run(*args: str) -> None:
+        try:
+            function(*args)
+        except Exception:
+            log.exception("The task %s%s failed; the clock will ask again.", function.__name__, args)
+
+    return run
+
+
+@guarded
+def issue(server_id: str) -> None:
+    services.issue_queued(server_id=server_id)
+
+
+@guarded
+def end(server_id: str) -> None:
+    services.end_due(server_id=server_id)
+
+
+@guarded
+def drop_scopes(server_id: str) -> None:
+    services.drop_unused_scopes(server_id=server_id)
+
+
+@guarded
+def look_at_sessions(server_id: str) -> None:
+    services.look_at_sessions(server_id=server_id)
+
+
+@guarded
+def beat(cluster: str) -> None:
+    health.beat(f"worker:{cluster}", kind=health.Kind.WORKER)
+
+
+@guarded
+def preflight(server_id: str) -> None:
+    catalog.run_preflight(server_id=server_id)
+
+
+@guarded
+def sync(database_id: str) -> None:
+    catalog.run_sync(database_id=database_id)

@@ -1,0 +1,192 @@
+"""What an entry of the record means for whom: short sentences without secrets, and the page to open."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from apps.accounts.models import Duty, User
+from apps.accounts.roles import people_with_duty
+from apps.approvals.routes import standing_for, steps_of, tally_now
+from apps.audit.actions import WORKER_ONLY, WORKER_ROLE, Action
+from apps.audit.services import Line
+from apps.grants.models import Grant
+from apps.grants.states import EndCause, GrantStatus
+from apps.notifications.models import Notification
+from apps.policies.approvers import eligible
+from apps.policies.facts import Step, StepKind
+from apps.requests.models import AccessRequest
+from apps.requests.services import POLICY
+from apps.requests.states import RequestStatus
+
+
+class Kind(StrEnum):
+    WAITING = "waiting"
+    DECIDED = "decided"
+    READY = "ready"
+    DELAYED = "delayed"
+    FAILED = "failed"
+    EXPIRING = "expiring"
+    ENDED = "ended"
+    LATE = "late"
+
+
+@dataclass(frozen=True)
+class Told:
+    """One thing told to one person."""
+
+    user: User
+    kind: Kind
+    text: str
+    path: str
+
+
+_HOW_IT_ENDED: Final = {
+    EndCause.EXPIRED.value: "Your access to {} has ended: its time was up.",
+    EndCause.RELEASED.value: "Your access to {} has ended: you gave it back.",
+    EndCause.REVOKED.value: "Your access to {} was revoked and has ended.",
+}
+
+
+def told_by(line: Line) -> list[Told]:
+    """Whom this entry concerns, and how it is put to them."""
+    tell = _TELLERS.get(line.action)
+    is_claimed = line.action in WORKER_ONLY and line.recorded_by != WORKER_ROLE  # what only a worker can know
+    return list(tell(line)) if tell and not is_claimed else []
+
+
+def _of_request(tell: Callable[[Line, AccessRequest], Iterable[Told]]) -> Callable[[Line], Iterable[Told]]:
+    def of_line(line: Line) -> Iterable[Told]:
+        requests = AccessRequest.objects.select_related("requester", "database")
+        request = requests.filter(pk=line.subject.removeprefix("request:")).first()
+        return tell(line, request) if request else ()
+
+    return of_line
+
+
+def _of_grant(tell: Callable[[Line, Grant], Iterable[Told]]) -> Callable[[Line], Iterable[Told]]:
+    def of_line(line: Line) -> Iterable[Told]:
+        grants = Grant.objects.select_related("holder", "database")
+        grant = grants.filter(pk=line.subject.removeprefix("grant:")).first()
+        return tell(line, grant) if grant else ()
+
+    return of_line
+
+
+@_of_request
+def _waiting(line: Line, request: AccessRequest) -> Iterator[Told]:
+    """To everybody who could take the step it has reached, each once for a request, unless it is decided by now."""
+    if request.status != RequestStatus.PENDING:
+        return
+    decisions = list(request.decisions.all())
+    step = steps_of(request)[tally_now(request, decisions, standing_for([request], decisions)).step]
+    path = _request_path(request)
+    told = Notification.objects.filter(kind=Kind.WAITING, path=path).values("user")
+    people = eligible(step, requester=request.requester, database=request.database)
+    for person in people.exclude(pk__in=told).exclude(decisions__request=request):
+        text = f"{request.requester.username} asks for access to {request.database.slug}; it waits for you to decide."
+        yield Told(person, Kind.WAITING, text, path)
+
+
+@_of_request
+def _approved(line: Line, request: AccessRequest) -> Iterator[Told]:
+    if line.actor != POLICY:  # that was said at once, on the page
+        yield from _decided(request, f"Your request for {request.database.slug} was approved.")
+
+
+@_of_request
+def _denied(line: Line, request: AccessRequest) -> Iterator[Told]:
+    if line.actor != POLICY:
+        yield from _decided(request, f"Your request for {request.database.slug} was denied; its page says why.")
+
+
+@_of_request
+def _lapsed(line: Line, request: AccessRequest) -> Iterator[Told]:
+    yield from _decided(request, f"Nobody decided your request for {request.database.slug} in time.")
+
+
+def _decided(request: AccessRequest, text: str) -> Iterator[Told]:
+    yield Told(request.requester, Kind.DECIDED, text, _request_path(request))
+
+
+@_of_grant
+def _ready(line: Line, grant: Grant) -> Iterator[Told]:
+    if grant.expires_at is not None:
+        until = _at(grant.expires_at, grant.holder)
+        yield from _to_holder(grant, Kind.READY, f"Your access to {grant.database.slug} is ready, until {until}.")
+
+
+@_of_grant
+def _delayed(line: Line, grant: Grant) -> Iterator[Told]:
+    if line.facts.get("tries") == 1:
+        text = f"Your access to {grant.database.slug} cannot be made yet; it is tried again."
+        yield from _to_holder(grant, Kind.DELAYED, text)
+
+
+@_of_grant
+def _failed(line: Line, grant: Grant) -> Iterator[Told]:
+    text = f"Your access to {grant.database.slug} could not be made; its page says why."
+    yield from _to_holder(grant, Kind.FAILED, text)
+
+
+@_of_grant
+def _expiring(line: Line, grant: Grant) -> Iterator[Told]:
+    if grant.status == GrantStatus.ACTIVE and grant.expires_at is not None:
+        text = f"Your access to {grant.database.slug} ends at {_at(grant.expires_at, grant.holder)}."
+        yield from _to_holder(grant, Kind.EXPIRING, text)
+
+
+@_of_grant
+def _ended(line: Line, grant: Grant) -> Iterator[Told]:
+    text = _HOW_IT_ENDED.get(grant.end_cause, "Your access to {} has ended.").format(grant.database.slug)
+    yield from _to_holder(grant, Kind.ENDED, text)
+
+
+@_of_grant
+def _late(line: Line, grant: Grant) -> Iterator[Told]:
+    """Once for a grant, to everybody who could do something about it."""
+    if grant.status != GrantStatus.ENDING:
+        return
+    owners = eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database)
+    concerned = {person.pk: person for person in (grant.holder, *owners, *people_with_duty(Duty.DBA))}
+    told = Notification.objects.filter(kind=Kind.LATE, path=_grant_path(grant)).values_list("user", flat=True)
+    text = (
+        f"The access of {grant.holder.username} to {grant.database.slug} should be over and is not proven to be gone."
+    )
+    for pk in concerned.keys() - set(told):
+        yield Told(concerned[pk], Kind.LATE, text, _grant_path(grant))
+
+
+def _to_holder(grant: Grant, kind: Kind, text: str) -> Iterator[Told]:
+    yield Told(grant.holder, kind, text, _grant_path(grant))
+
+
+def _request_path(request: AccessRequest) -> str:
+    return f"/requests/{request.pk}/"
+
+
+def _grant_path(grant: Grant) -> str:
+    return f"/grants/{grant.pk}/"
+
+
+def _at(moment: datetime, user: User) -> str:
+    """In the person's own time zone, which is named."""
+    local = moment.astimezone(ZoneInfo(user.time_zone))
+    return f"{local:%d %B, %H:%M} ({user.time_zone})"
+
+
+_TELLERS: Final[dict[str, Callable[[Line], Iterable[Told]]]] = {
+    Action.REQUEST_SUBMITTED: _waiting,
+    Action.DECISION_APPROVED: _waiting,
+    Action.REQUEST_APPROVED: _approved,
+    Action.REQUEST_DENIED: _denied,
+    Action.REQUEST_LAPSED: _lapsed,
+    Action.GRANT_ISSUED: _ready,
+    Action.GRANT_ISSUE_FAILED: _delayed,
+    Action.GRANT_FAILED: _failed,
+    Action.GRANT_EXPIRING: _expiring,
+    Action.GRANT_ENDED: _ended,
+    Action.GRANT_END_FAILED: _late,
+}

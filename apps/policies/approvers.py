@@ -1,0 +1,159 @@
+"""Who may approve what: one definition for the preview, for the decision and for what a person may see.
+
+Two ways of asking: `eligible()` finds everybody for one step, `standing()` judges many people and many requests
+in a fixed number of queries. Nobody is ever eligible for a request of their own; superusers are exempt from nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Any, Final
+
+from django.db.models import Q, QuerySet
+from guardian.models import GroupObjectPermission, UserObjectPermission
+
+from apps.accounts.models import Duty, User
+from apps.accounts.roles import has_duty, people_with_duty, teams_of, welcome_people
+from apps.catalog.models import Database
+from apps.policies.facts import Step, StepKind
+
+_OWN: Final = {
+    "permission__codename": "own_database",
+    "permission__content_type__app_label": "catalog",
+    "permission__content_type__model": "database",
+}
+
+
+def eligible(step: Step, *, requester: User, database: Database) -> QuerySet[User]:
+    """Everybody who could take `step` now: active, and not the requester."""
+    match step.kind:
+        case StepKind.PEER:
+            people = welcome_people().filter(groups__in=teams_of(requester))
+        case StepKind.OWNER:
+            people = welcome_people().filter(_owns(database))
+        case StepKind.GROUP:
+            people = _members(step.group or "")
+    return people.exclude(pk=requester.pk).distinct()
+
+
+def may_take(user: User, step: Step, *, requester: User, database: Database) -> bool:
+    """Whether `user` is one of them, asked of the database now."""
+    return eligible(step, requester=requester, database=database).filter(pk=user.pk).exists()
+
+
+def circles(*, requester: User, database: Database, groups: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The ids of everybody who could take a step of each kind, as Facts.eligible wants them."""
+    steps = [Step(StepKind.PEER), Step(StepKind.OWNER), *(Step(StepKind.GROUP, group=group) for group in groups)]
+    return {
+        step.key: tuple(
+            eligible(step, requester=requester, database=database).order_by("pk").values_list("pk", flat=True)
+        )
+        for step in steps
+    }
+
+
+def visible_requests(user: User) -> Q:
+    """Requests that `user` may look at. May give a row twice: use it in a subquery."""
+    if any(has_duty(user, duty) for duty in Duty):
+        return ~Q(pk__in=[])
+    seen = Q(requester=user) | Q(database__in=Database.objects.owned_by(user)) | Q(decisions__decider=user)
+    teams = list(teams_of(user).values_list("pk", flat=True))
+    if teams:
+        seen |= _asks(Step(StepKind.PEER)) & Q(requester__in=User.objects.filter(groups__in=teams).values("pk"))
+    names = user.groups.values_list("name", flat=True)
+    return reduce(or_, (_asks(Step(StepKind.GROUP, group=name)) for name in names), seen)
+
+
+@dataclass(frozen=True)
+class Person:
+    """What decides whether somebody is eligible."""
+
+    is_welcome: bool
+    groups: frozenset[str]
+    teams: frozenset[int]
+    duties: frozenset[str]
+
+
+_NOBODY: Final = Person(is_welcome=False, groups=frozenset(), teams=frozenset(), duties=frozenset())
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Some people and some databases, as they are at one moment."""
+
+    people: Mapping[str, Person]
+    owners: Mapping[str, frozenset[str]]  # database id -> ids of people
+
+    def may_take(self, user_id: str, step: Step, *, requester_id: str, database_id: str) -> bool:
+        """The same answer as approvers.may_take()."""
+        person = self.people.get(user_id, _NOBODY)
+        if not person.is_welcome or user_id == requester_id:
+            return False
+        match step.kind:
+            case StepKind.PEER:
+                return bool(person.teams & self.people.get(requester_id, _NOBODY).teams)
+            case StepKind.OWNER:
+                return user_id in self.owners.get(database_id, frozenset())
+            case StepKind.GROUP:
+                return step.group in (person.duties if step.group in Duty.values else person.groups)
+
+
+def standing(*, people: Iterable[str], databases: Iterable[str]) -> Standing:
+    """Read what is needed to judge `people` (ids) for requests of any of them for `databases` (ids)."""
+    ids, database_ids = set(people), set(databases)
+    return Standing(_people(ids), _owners(ids, database_ids))
+
+
+def _owns(database: Database) -> Q:
+    groups = GroupObjectPermission.objects.filter(object_pk=database.pk, **_OWN).values("group")
+    users = UserObjectPermission.objects.filter(object_pk=database.pk, **_OWN).values("user")
+    return Q(groups__in=groups) | Q(pk__in=users)
+
+
+def _members(group: str) -> QuerySet[User]:
+    """A duty's word stands for whoever carries the duty, whatever the group is called here."""
+    if group in Duty.values:
+        return people_with_duty(Duty(group))
+    return welcome_people().filter(groups__name=group)
+
+
+def _asks(step: Step) -> Q:
+    """The request's route has a step for this circle."""
+    wanted: dict[str, Any] = {"kind": step.kind.value}
+    if step.kind is StepKind.GROUP:
+        wanted["group"] = step.group
+    return Q(verdict__steps__contains=[wanted])
+
+
+def _people(ids: set[str]) -> dict[str, Person]:
+    emergency_until = dict(welcome_people().filter(pk__in=ids).values_list("pk", "emergency_until"))
+    rows = User.groups.through.objects.filter(user__in=ids).values_list(
+        "user_id", "group_id", "group__name", "group__profile__is_team", "group__profile__duty"
+    )
+    groups: dict[str, list[tuple[int, str, bool | None, str | None]]] = defaultdict(list)
+    for user_id, group_id, name, is_team, duty in rows:
+        groups[user_id].append((group_id, name, is_team, duty))
+    return {
+        user_id: Person(
+            is_welcome=user_id in emergency_until,
+            groups=frozenset(name for _, name, _, _ in groups[user_id]),
+            teams=frozenset(group_id for group_id, _, is_team, _ in groups[user_id] if is_team),
+            # The emergency administrator has one duty and no other, as in accounts.roles.
+            duties=frozenset({Duty.DBA})
+            if emergency_until.get(user_id)
+            else frozenset(duty for _, _, _, duty in groups[user_id] if duty),
+        )
+        for user_id in ids
+    }
+
+
+def _owners(ids: set[str], databases: set[str]) -> dict[str, frozenset[str]]:
+    by_user = UserObjectPermission.objects.filter(object_pk__in=databases, user__in=ids, **_OWN)
+    by_group = GroupObjectPermission.objects.filter(object_pk__in=databases, group__user__in=ids, **_OWN)
+    owners: dict[str, set[str]] = defaultdict(set)
+    for rows in (by_user.values_list("object_pk", "user"), by_group.values_list("object_pk", "group__user")):
+        for database_id, user_id in rows:
+            owners[database_id].add(user_id)
+    return {database_id: frozenset(people) for database_id, people in owners.items()}

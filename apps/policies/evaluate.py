@@ -1,0 +1,144 @@
+"""The policy: facts and rules in, a verdict out. Pure and total, and what it cannot judge it gives to people.
+
+The first rule that matches decides. No rule, a rule that cannot be read and a rule that fails are all answered
+with the strictest route: the rules behind a broken one are not searched for a yes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from apps.policies.facts import Facts, Outcome, Step, StepKind, Verdict
+from apps.policies.risk import assess, span
+from apps.policies.rules import RuleData
+
+SECURITY: Final = Step(StepKind.GROUP, 1, "security")
+STRICTEST: Final = (Step(StepKind.PEER), Step(StepKind.OWNER), SECURITY)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a rule says, before the risk is added."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    steps: tuple[Step, ...] = ()
+    rule: str = ""
+    max_minutes: int | None = None
+
+
+def evaluate(facts: Facts, rules: Sequence[RuleData], version: int) -> Verdict:
+    """What happens with a request. `rules` are those of `version`, in order."""
+    answer = _answer(facts, rules)
+    return Verdict(
+        outcome=answer.outcome,
+        steps=answer.steps,
+        risk=assess(facts),
+        rule=answer.rule,
+        version=version,
+        max_minutes=answer.max_minutes,
+        reasons=answer.reasons,
+    )
+
+
+def _answer(facts: Facts, rules: Sequence[RuleData]) -> _Answer:
+    for rule in rules:
+        if rule.problem:
+            return _ask(facts, STRICTEST, f"Rule “{rule.name}” cannot be read, so the strictest route holds.", rule)
+        try:
+            matched = rule.matches(facts)
+        except Exception:  # whatever went wrong, it must not end in a yes
+            return _ask(facts, STRICTEST, f"Rule “{rule.name}” failed, so the strictest route holds.", rule)
+        if matched:
+            return _by(rule, facts)
+    return _ask(facts, STRICTEST, "No rule covers this, so the strictest route holds.")
+
+
+def _by(rule: RuleData, facts: Facts) -> _Answer:
+    if rule.outcome is Outcome.DENY:
+        return _denied(rule, rule.longer_than_minutes)
+    if rule.max_minutes is not None and facts.minutes > rule.max_minutes:
+        return _denied(rule, rule.max_minutes)
+    if rule.outcome is Outcome.ROUTE:
+        return _ask(facts, rule.steps, f"Rule “{rule.name}” asks for this.", rule)
+    said = (f"This is approved at once by rule “{rule.name}”.",)
+    return _Answer(Outcome.APPROVE, said, rule=rule.name, max_minutes=rule.max_minutes)
+
+
+def _denied(rule: RuleData, cap: int | None) -> _Answer:
+    if cap is None:
+        said = f"Rule “{rule.name}” denies this."
+    else:
+        said = f"Access for more than {span(cap)} is denied by rule “{rule.name}”: ask for {span(cap)} or less."
+    return _Answer(Outcome.DENY, (said,), rule=rule.name, max_minutes=cap)
+
+
+def _ask(facts: Facts, wanted: Sequence[Step], why: str, rule: RuleData | None = None) -> _Answer:
+    steps, said = _takeable(wanted, facts)
+    order = ", then ".join(_people(step, facts) for step in steps)
+    return _Answer(
+        Outcome.ROUTE,
+        (f"This needs a yes of {order}.", why, *said),
+        steps,
+        rule.name if rule else "",
+        rule.max_minutes if rule else None,
+    )
+
+
+def _takeable(wanted: Sequence[Step], facts: Facts) -> tuple[tuple[Step, ...], list[str]]:
+    """`wanted`, with security in the place of each step that nobody is left for; and what to say about it."""
+    people = {key: [person for person in ids if person != facts.requester] for key, ids in facts.eligible.items()}
+    steps: list[Step] = []
+    said: list[str] = []
+    for step in wanted:
+        if can_fill([*steps, step], people):
+            steps.append(step)
+            continue
+        instead = Step(StepKind.GROUP, step.needed, SECURITY.group)
+        steps.append(instead)
+        if step.key != SECURITY.key:
+            said.append(f"Nobody is there who could decide as {_role(step)}, so this step goes to security.")
+        if not can_fill(steps, people):
+            said.append(
+                "The group security has too few people for it: nobody can approve this request as things are. "
+                "Please tell your database administrators."
+            )
+    return tuple(steps), said
+
+
+def can_fill(steps: Sequence[Step], people: Mapping[str, Sequence[str]]) -> bool:
+    """Whether distinct people could take all of `steps`. `people` by Step.key."""
+    slots = [people.get(step.key, ()) for step in steps for _ in range(step.needed)]
+    taken: dict[str, int] = {}
+
+    def seat(slot: int, seen: set[str]) -> bool:
+        """Find somebody for `slot`, moving others to other slots where that helps (an augmenting path)."""
+        for person in slots[slot]:
+            if person not in seen:
+                seen.add(person)
+                if person not in taken or seat(taken[person], seen):
+                    taken[person] = slot
+                    return True
+        return False
+
+    return all(seat(slot, set()) for slot in range(len(slots)))
+
+
+def _people(step: Step, facts: Facts) -> str:
+    count = len(set(facts.eligible.get(step.key, ())) - {facts.requester})
+    circle = {
+        StepKind.PEER: f"your {count} peers",
+        StepKind.OWNER: f"the {count} owners of the database",
+        StepKind.GROUP: f"the {count} people of the group {step.group}",
+    }[step.kind]
+    if step.needed == 1 and count <= 1:
+        return _role(step)
+    return f"{step.needed} of {circle}"
+
+
+def _role(step: Step) -> str:
+    return {
+        StepKind.PEER: "a peer of yours",
+        StepKind.OWNER: "an owner of the database",
+        StepKind.GROUP: f"a member of the group {step.group}",
+    }[step.kind]

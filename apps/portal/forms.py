@@ -1,0 +1,97 @@
+"""What people type, before a verb judges it. The verbs' refusals come back beside the fields."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+
+from apps.core.errors import PortalError
+from apps.engines.base import Level
+from apps.policies.models import Connection
+from apps.portal import names
+from apps.portal.words import LEVELS
+from apps.requests.services import Ask
+
+# How a grant can be used in this portal; the form asks only where there is a choice.
+CONNECTIONS = (Connection.DIRECT,)
+PRESETS = (15, 60, 240, 480)
+_REASON_TO_COME = "(not given yet)"
+_MOMENT = "%Y-%m-%dT%H:%M"
+
+
+class RefusableForm(forms.Form):
+    """A form that shows why a verb refused."""
+
+    def refuse(self, error: PortalError) -> None:
+        self.add_error(error.field if error.field in self.fields else None, error.sentence)
+
+
+class AskForm(RefusableForm):
+    """A request. `tables` is the truth about what is asked for; `pick` are ticks that a page without scripts adds."""
+
+    database = forms.CharField(max_length=63, error_messages={"required": "Choose a database."})
+    tables = forms.CharField(required=False)
+    level = forms.ChoiceField(choices=[(level.value, LEVELS[level][0]) for level in Level], initial=Level.QUERY.value)
+    connection = forms.ChoiceField(
+        choices=[(way.value, way.label) for way in CONNECTIONS], initial=Connection.DIRECT.value
+    )
+    minutes = forms.IntegerField(
+        initial=60,
+        error_messages={"required": "Say for how many minutes.", "invalid": "Give a whole number of minutes."},
+    )
+    starts_at = forms.DateTimeField(
+        required=False,
+        widget=forms.DateTimeInput(format=_MOMENT),
+        error_messages={"invalid": "Give a day and a time, such as 2026-01-31 09:00."},
+    )
+    reason = forms.CharField(required=False)
+    ticket = forms.CharField(required=False)
+
+    def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(_with_picks(data), initial=initial)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return names.split(self["tables"].value() or "")
+
+    def ask(self, *, draft: bool = False) -> Ask:
+        """After is_valid(). A draft may still lack its reason: the preview does not depend on it."""
+        given = self.cleaned_data
+        starts_at: datetime | None = given["starts_at"]
+        return Ask(
+            database=given["database"],
+            level=given["level"],
+            tables=names.split(given["tables"]),
+            connection=given["connection"],
+            minutes=given["minutes"],
+            starts_at=starts_at,
+            reason=given["reason"] or (_REASON_TO_COME if draft else ""),
+            ticket=given["ticket"],
+        )
+
+
+class DecideForm(RefusableForm):
+    """A yes to all or to less of it, or a no. An empty field means: as asked."""
+
+    seen_digest = forms.CharField(max_length=64)
+    comment = forms.CharField(required=False)
+    minutes = forms.IntegerField(required=False, error_messages={"invalid": "Give a whole number of minutes."})
+
+
+class RecordForm(RefusableForm):
+    """Which entries of the record to show. Everything empty: all of them."""
+
+    action = forms.CharField(required=False, max_length=64)
+    person = forms.CharField(required=False, max_length=150)
+    subject = forms.CharField(required=False, max_length=200)
+    since = forms.DateTimeField(required=False)
+    until = forms.DateTimeField(required=False)
+    before = forms.IntegerField(required=False, min_value=0, max_value=2**62)
+
+
+def _with_picks(data: Any) -> Any:
+    if data is None or not data.getlist("pick"):
+        return data
+    data = data.copy()
+    data["tables"] = names.joined([*names.split(data.get("tables", "")), *data.getlist("pick")])
+    return data

@@ -1,0 +1,133 @@
+"""The record in people's words: an entry becomes who, what, and the texts that came with it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.urls import reverse
+
+from apps.accounts.models import User
+from apps.audit.actions import Action
+from apps.audit.trail import Line
+from apps.catalog.models import Database, Server
+
+# Action -> (tone, what somebody did). Tones are those of the timeline: "", good, wait, bad.
+_ACTS: Final[dict[str, tuple[str, str]]] = {
+    Action.REQUEST_SUBMITTED: ("", "asked for access"),
+    Action.REQUEST_REFUSED: ("bad", "asked for what cannot be given"),
+    Action.REQUEST_APPROVED: ("good", "approved the request: nothing is missing any more"),
+    Action.REQUEST_DENIED: ("bad", "denied the request"),
+    Action.REQUEST_CANCELLED: ("", "took the request back"),
+    Action.REQUEST_LAPSED: ("bad", "let the request lapse: nobody decided in time"),
+    Action.DECISION_APPROVED: ("good", "said yes"),
+    Action.DECISION_NARROWED: ("wait", "narrowed the request"),
+    Action.DECISION_DENIED: ("bad", "said no"),
+    Action.DECISION_REFUSED: ("bad", "tried to decide and was refused"),
+    Action.GRANT_QUEUED: ("wait", "put the grant in line"),
+    Action.GRANT_ISSUING: ("wait", "began to make the login"),
+    Action.GRANT_ISSUED: ("good", "opened the login, after checking all it can reach"),
+    Action.GRANT_ISSUE_FAILED: ("bad", "could not make the login, and will try again"),
+    Action.GRANT_FAILED: ("bad", "gave the grant up; no access is left"),
+    Action.GRANT_EXPIRING: ("wait", "said that the time is almost up"),
+    Action.GRANT_RELEASED: ("", "gave the access back"),
+    Action.GRANT_REVOKED: ("bad", "revoked the access"),
+    Action.GRANT_ENDING: ("wait", "began to take the access away"),
+    Action.GRANT_ENDED: ("good", "proved on the target that the access is gone"),
+    Action.GRANT_END_FAILED: ("bad", "could not yet take the access away, and keeps trying"),
+    Action.CREDENTIAL_SHOWN: ("", "looked at the credential"),
+    Action.ACCOUNT_SIGNED_IN: ("", "signed in"),
+    Action.ACCOUNT_SIGN_IN_REFUSED: ("bad", "was refused at sign-in"),
+    Action.ACCOUNT_GROUPS_CHANGED: ("wait", "changed groups"),
+    Action.ACCOUNT_DEACTIVATED: ("bad", "closed an account"),
+    Action.ACCOUNT_EMERGENCY_CREATED: ("bad", "made an emergency administrator"),
+    Action.ACCOUNT_EMERGENCY_SIGNED_IN: ("bad", "signed in as emergency administrator"),
+    Action.TOKEN_CREATED: ("", "made an API token"),
+    Action.TOKEN_REVOKED: ("", "revoked an API token"),
+    Action.SESSION_ENDED: ("", "ended a session"),
+    Action.SERVER_ADDED: ("", "added a server"),
+    Action.SERVER_CHANGED: ("", "changed a server"),
+    Action.SERVER_PREFLIGHTED: ("", "checked a server"),
+    Action.SERVER_PORTAL_CONFIRMED: ("", "confirmed this portal on a server"),
+    Action.DATABASE_ADDED: ("", "added a database"),
+    Action.DATABASE_CHANGED: ("", "changed a database"),
+    Action.CATALOG_SYNCED: ("", "read the tables of a database"),
+    Action.COLUMN_CLASSIFIED: ("", "classified columns"),
+    Action.POLICY_CHANGED: ("wait", "changed the policy"),
+    Action.RIGHTS_CHANGED: ("wait", "changed who may ask or who owns"),
+    Action.RECORD_READ: ("", "read the record"),
+    Action.RECORD_EXPORTED: ("", "took a copy of the record"),
+}
+_ACTORS: Final = {
+    "policy": "The policy",
+    "worker": "The portal",
+    "clock": "The portal",
+    "operator": "An operator on the server",
+}
+_LABELS: Final = {"reason": "Reason", "comment": "Comment", "ticket": "Ticket", "why": "Why", "problem": "Problem"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """One entry for a page. `texts` are (label, text); `path` leads to what it is about, where that has a page."""
+
+    line: Line
+    tone: str
+    who: str
+    what: str
+    about: str
+    path: str
+    texts: tuple[tuple[str, str], ...]
+
+
+def tell(lines: Sequence[Line]) -> list[Told]:
+    """Names are looked up together: a fixed number of queries for any number of entries."""
+    people = _people(lines)
+    things = _things(lines)
+    return [_told(line, people, things) for line in lines]
+
+
+def _told(line: Line, people: dict[str, str], things: dict[str, str]) -> Told:
+    tone, what = _ACTS.get(line.action, ("", line.action.replace("_", " ").replace(".", ": ")))
+    who = _ACTORS.get(line.actor) or people.get(line.actor) or line.disclosed.get("person") or line.actor
+    texts = [(_LABELS.get(name, _label(name)), text) for name, text in line.disclosed.items() if name != "person"]
+    texts += [(_LABELS.get(name, _label(name)), "[erased]") for name in line.erased if name != "person"]
+    return Told(
+        line=line,
+        tone=tone,
+        who=who,
+        what=what,
+        about=people.get(line.subject) or things.get(line.subject) or line.subject,
+        path=_path(line.subject),
+        texts=tuple(texts),
+    )
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _path(subject: str) -> str:
+    kind, _, key = subject.partition(":")
+    if kind in {"request", "grant"} and key:
+        return reverse(f"portal:{kind}", args=[key])
+    return ""
+
+
+def _people(lines: Iterable[Line]) -> dict[str, str]:
+    ids = _keys("user", (word for line in lines for word in (line.actor, line.subject)))
+    return {user.audit_id: user.name for user in User.objects.filter(pk__in=ids)} if ids else {}
+
+
+def _things(lines: Sequence[Line]) -> dict[str, str]:
+    subjects = [line.subject for line in lines]
+    databases, servers = _keys("database", subjects), _keys("server", subjects)
+    named = {f"database:{pk}": f"database {slug}" for pk, slug in _names(Database, databases, "slug")}
+    return named | {f"server:{pk}": f"server {name}" for pk, name in _names(Server, servers, "name")}
+
+
+def _names(model: type[Database] | type[Server], keys: set[str], field: str) -> Iterable[tuple[str, str]]:
+    return model._default_manager.filter(pk__in=keys).values_list("pk", field) if keys else ()
+
+
+def _keys(kind: str, words: Iterable[str]) -> set[str]:
+    return {key for found, _, key in (word.partition(":") for word in words) if found == kind}

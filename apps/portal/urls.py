@@ -1,0 +1,30 @@
+"""The pages."""
+
+from django.urls import path
+
+from apps.portal.views import ask, grants, health, home, notifications, record, requests
+
+app_name = "portal"
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("healthz", health.healthz, name="healthz"),
+    path("ask/", ask.ask, name="ask"),
+    path("ask/preview/", ask.preview, name="ask_preview"),
+    path("ask/tables/", ask.tables, name="ask_tables"),
+    path("inbox/", requests.inbox, name="inbox"),
+    path("requests/", requests.index, name="requests"),
+    path("requests/<str:request_id>/", requests.show, name="request"),
+    path("requests/<str:request_id>/approve/", requests.approve, name="approve"),
+    path("requests/<str:request_id>/deny/", requests.deny, name="deny"),
+    path("requests/<str:request_id>/cancel/", requests.cancel, name="cancel"),
+    path("grants/", grants.index, name="grants"),
+    path("grants/<str:grant_id>/", grants.show, name="grant"),
+    path("grants/<str:grant_id>/credential/", grants.credential, name="credential"),
+    path("grants/<str:grant_id>/release/", grants.release, name="release"),
+    path("grants/<str:grant_id>/revoke/", grants.revoke, name="revoke"),
+    path("notifications/", notifications.index, name="notifications"),
+    path("notifications/read/", notifications.read, name="notifications_read"),
+    path("record/", record.index, name="record"),
+    path("record/trail.csv", record.download, name="record_csv"),
+    path("record/check/", record.check, name="record_check"),
+]

@@ -1,0 +1,180 @@
+"""Asking for access: the form, the search for tables, and what would happen, before it does."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db.models import Prefetch, prefetch_related_objects
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from apps.accounts.adminsite import person
+from apps.accounts.models import User
+from apps.catalog.models import Column, Database
+from apps.catalog.names import quoted, quoted_part
+from apps.catalog.tables import PAGE, SchemaSummary, schemas_of, search
+from apps.core.errors import PortalError
+from apps.engines.base import TableName
+from apps.portal import words
+from apps.portal.forms import CONNECTIONS, PRESETS, AskForm
+from apps.requests import services as requests
+from apps.requests.models import AccessRequest
+
+_CARDS: Final = 8  # more databases than this are a list to choose from
+_SCHEMAS: Final = 8  # shown above what was found
+_LAST_OFFSET: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A table as the form shows it. `locked` are its classified columns: it cannot be asked for while there are any."""
+
+    name: str
+    schema: str
+    rows: int
+    columns: int
+    locked: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A whole schema."""
+
+    name: str
+    pattern: str
+    tables: int
+    locked: int
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def ask(request: HttpRequest) -> HttpResponse:
+    """The form. Its buttons: `submit`, and for pages without scripts `check` and `search`."""
+    user = person(request)
+    if request.method != "POST":
+        return _page(request, AskForm(initial=_initial(user, request.GET)))
+    form = AskForm(request.POST)
+    wanted = request.POST.get("do", "check")
+    if wanted == "search":
+        return _page(request, form, quiet=True)
+    if wanted == "check":
+        return _page(request, form, preview=_preview(user, form, draft=False))
+    if form.is_valid():
+        try:
+            made = requests.submit(actor=user, ask=form.ask())
+            return HttpResponseRedirect(reverse("portal:request", args=[made.pk]))
+        except PortalError as error:
+            form.refuse(error)
+    return _page(request, form, status=422)
+
+
+@require_POST
+def preview(request: HttpRequest) -> HttpResponse:
+    """What would happen: a fragment that the form asks for while it is filled in."""
+    form = AskForm(request.POST)
+    found = _preview(person(request), form, draft=True) if form.names else None
+    return render(request, "portal/ask_preview.html", {"form": form, "preview": found, "live": True})
+
+
+@require_safe
+def tables(request: HttpRequest) -> HttpResponse:
+    """One page of tables: a fragment."""
+    user = person(request)
+    database = Database.objects.askable_by(user).filter(slug=request.GET.get("database", "")).first()
+    if database is None:
+        raise Http404
+    return render(request, "portal/ask_tables.html", _found(user, database, request.GET))
+
+
+def _page(
+    request: HttpRequest,
+    form: AskForm,
+    *,
+    preview: requests.Preview | None = None,
+    quiet: bool = False,
+    status: int = 200,
+) -> HttpResponse:
+    user = person(request)
+    databases = list(Database.objects.askable_by(user))
+    chosen = next((row for row in databases if row.slug == form["database"].value()), None)
+    if quiet:  # a search in between: what is still missing is no error yet
+        form = AskForm(initial={name: form[name].value() for name in form.fields})
+    context: dict[str, Any] = {
+        "form": form,
+        "databases": databases,
+        "as_cards": len(databases) <= _CARDS,
+        "chosen": chosen,
+        "preview": preview,
+        "levels": words.LEVELS.items(),
+        "ways": [(way.value, *words.CONNECTIONS[way]) for way in CONNECTIONS],
+        "presets": PRESETS,
+    }
+    if chosen:
+        context |= _found(user, chosen, request.POST if request.method == "POST" else request.GET)
+        context["picked"] = set(form.names)
+    return render(request, "portal/ask.html", context, status=status)
+
+
+def _initial(user: User, given: QueryDict) -> dict[str, Any]:
+    """What an address may bring along: a database and tables, or an earlier request to ask for again."""
+    first = AccessRequest.objects.visible_to(user).filter(pk=given.get("again", "")).select_related("database").first()
+    if first is None:
+        return {"database": given.get("database", ""), "tables": "\n".join(given.getlist("table"))}
+    return {
+        "database": first.database.slug,
+        "tables": "\n".join(quoted(table) for table in first.effective.tables),
+        "level": first.level,
+        "minutes": first.minutes,
+        "reason": first.reason if first.requester_id == user.pk else "",
+        "ticket": first.ticket,
+    }
+
+
+def _preview(user: User, form: AskForm, *, draft: bool) -> requests.Preview | None:
+    if not form.is_valid():
+        return None
+    try:
+        return requests.preview(actor=user, ask=form.ask(draft=draft))
+    except PortalError as error:
+        form.refuse(error)
+        return None
+
+
+def _found(user: User, database: Database, given: QueryDict) -> dict[str, Any]:
+    text = given.get("q", "")[:200].replace("\0", "")
+    offset = min(int(given["offset"]), _LAST_OFFSET) if given.get("offset", "").isdecimal() else 0
+    found = search(database, text, PAGE, user, offset=offset)
+    columns = Column.objects.filter(gone_at=None).only("table_id", "name", "classification", "position")
+    prefetch_related_objects(found.tables, Prefetch("columns", queryset=columns, to_attr="shown_columns"))
+    end = offset + len(found.tables)
+    return {
+        "database": database,
+        "q": text,
+        "offset": offset,
+        "picks": [_pick(table) for table in found.tables],
+        "total": found.total,
+        "first": offset == 0,
+        "next_offset": end if end < found.total else None,
+        "left": found.total - end,
+        "schemas": _schemas(database, text) if offset == 0 else [],
+    }
+
+
+def _pick(table: Any) -> Pick:
+    return Pick(
+        name=quoted(TableName(table.schema, table.name)),
+        schema=table.schema,
+        rows=table.estimated_rows,
+        columns=len(table.shown_columns),
+        locked=tuple(column.name for column in table.shown_columns if column.mask),
+    )
+
+
+def _schemas(database: Database, text: str) -> list[Choice]:
+    """Those whose name holds what was typed; all of them, if they are few, as long as nothing was."""
+    word = text.strip().rstrip(".*").casefold()
+    fitting: list[SchemaSummary] = [schema for schema in schemas_of(database) if word in schema.name.casefold()]
+    return [
+        Choice(schema.name, f"{quoted_part(schema.name)}.*", schema.tables, schema.classified_tables)
+        for schema in fitting[:_SCHEMAS]
+    ]

@@ -1,0 +1,53 @@
+"""What I have, what waits for me, what I asked for."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from apps.accounts.adminsite import person
+from apps.grants.models import Grant
+from apps.grants.states import GrantStatus
+from apps.portal.context import surroundings
+from apps.portal.polling import is_unchanged, state_of
+from apps.portal.words import is_late
+from apps.requests.models import AccessRequest
+from apps.requests.states import RequestStatus
+
+_SHOWN = 6
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    user = person(request)
+    around = surroundings(request)
+    now = around.now
+    grants = list(Grant.objects.filter(holder=user).live().select_related("database", "request"))
+    grants.sort(
+        key=lambda grant: (not is_late(grant, now), grant.expires_at is None, grant.expires_at, grant.queued_at)
+    )
+    mine = list(AccessRequest.objects.filter(requester=user).select_related("database", "grant")[:_SHOWN])
+    waiting = list(around.inbox.select_related("requester", "database")[: _SHOWN + 1])
+    state = state_of(
+        [(grant.pk, grant.status, grant.expires_at, grant.problem, is_late(grant, now)) for grant in grants],
+        [(row.pk, row.status) for row in mine],
+        [row.pk for row in waiting],
+    )
+    if is_unchanged(request, state):
+        return HttpResponse(status=204)
+    context = {
+        "grants": grants,
+        "mine": mine,
+        "waiting": waiting[:_SHOWN],
+        "more_waiting": len(waiting) > _SHOWN,
+        "state": state,
+        "pace": _pace(grants, mine),
+    }
+    return render(request, "portal/home.html", context)
+
+
+def _pace(grants: list[Grant], mine: list[AccessRequest]) -> int:
+    """Seconds between two looks: quick while something is being made or undone."""
+    if any(grant.status != GrantStatus.ACTIVE for grant in grants):
+        return 1
+    approved_only = any(row.status == RequestStatus.APPROVED and not hasattr(row, "grant") for row in mine)
+    return 5 if approved_only or any(row.status == RequestStatus.PENDING for row in mine) else 15

@@ -1,0 +1,233 @@
+"""A request: its list, its page, and the decisions on it."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.contrib import messages
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.accounts.adminsite import person
+from apps.accounts.models import User
+from apps.approvals import services as approvals
+from apps.audit import trail
+from apps.catalog.models import Column
+from apps.catalog.names import quoted
+from apps.core.errors import NotFound, PortalError
+from apps.engines.base import TableName
+from apps.grants.models import Grant
+from apps.grants.services import may_revoke
+from apps.grants.states import GrantStatus
+from apps.portal.context import surroundings
+from apps.portal.forms import DecideForm
+from apps.portal.paging import Page, page_of
+from apps.portal.polling import is_unchanged, state_of
+from apps.portal.telling import tell
+from apps.portal.words import is_late
+from apps.requests import services as requests
+from apps.requests.models import AccessRequest
+from apps.requests.states import RequestStatus
+
+_TRAIL: Final = 200  # entries of one request on its page; the record has them all
+REVOCABLE: Final = (GrantStatus.QUEUED, GrantStatus.ACTIVE)
+_FEW: Final = 200  # tables whose columns are counted
+
+
+@dataclass(frozen=True)
+class ListedTable:
+    name: str
+    columns: int | None
+    kept: bool  # False: it was asked for and an approver took it out
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """My requests; with `whose=all`, every one that I may see."""
+    user = person(request)
+    everybody = request.GET.get("whose") == "all"
+    rows = AccessRequest.objects.visible_to(user) if everybody else AccessRequest.objects.filter(requester=user)
+    status = request.GET.get("status", "")
+    if status in RequestStatus.values:
+        rows = rows.filter(status=status)
+    database = request.GET.get("database", "").replace("\0", "")
+    if database:
+        rows = rows.filter(database__slug=database)
+    page: Page[AccessRequest] = page_of(request, rows.select_related("requester", "database", "grant"))
+    context = {
+        "page": page,
+        "everybody": everybody,
+        "status": status,
+        "database": database,
+        "statuses": RequestStatus.choices,
+    }
+    return render(request, "portal/requests.html", context)
+
+
+@require_safe
+def inbox(request: HttpRequest) -> HttpResponse:
+    """What I could decide now, asked for longest ago first."""
+    rows: QuerySet[AccessRequest] = surroundings(request).inbox.select_related("requester", "database")
+    page: Page[AccessRequest] = page_of(request, rows)
+    state = state_of([row.pk for row in page.rows], page.number)
+    if is_unchanged(request, state):
+        return HttpResponse(status=204)
+    return render(request, "portal/inbox.html", {"page": page, "state": state})
+
+
+@require_safe
+def show(request: HttpRequest, request_id: str) -> HttpResponse:
+    row = _visible(person(request), request_id)
+    return _page(request, row, DecideForm())
+
+
+@require_POST
+def approve(request: HttpRequest, request_id: str) -> HttpResponse:
+    """All of it, or less: fewer tables, fewer minutes."""
+    user = person(request)
+    row = _visible(user, request_id)
+    form = DecideForm(request.POST)
+    if form.is_valid():
+        asked = [quoted(table) for table in row.effective.tables]
+        kept = request.POST.getlist("table")
+        minutes = form.cleaned_data["minutes"]
+        try:
+            approvals.approve(
+                actor=user,
+                request_id=request_id,
+                comment=form.cleaned_data["comment"],
+                minutes=None if minutes == row.minutes else minutes,
+                tables=None if set(kept) == set(asked) else kept,
+                seen_digest=form.cleaned_data["seen_digest"],
+            )
+        except PortalError as error:
+            return _refused(request, user, request_id, form, error)
+        messages.success(request, "Your yes is recorded.")
+        return HttpResponseRedirect(_path(request_id))
+    return _page(request, row, form, status=422)
+
+
+@require_POST
+def deny(request: HttpRequest, request_id: str) -> HttpResponse:
+    user = person(request)
+    row = _visible(user, request_id)
+    form = DecideForm(request.POST)
+    if form.is_valid():
+        try:
+            approvals.deny(actor=user, request_id=request_id, comment=form.cleaned_data["comment"])
+        except PortalError as error:
+            return _refused(request, user, request_id, form, error)
+        messages.success(request, "Your no is recorded.")
+        return HttpResponseRedirect(_path(request_id))
+    return _page(request, row, form, status=422)
+
+
+@require_POST
+def cancel(request: HttpRequest, request_id: str) -> HttpResponse:
+    requests.cancel(actor=person(request), request_id=request_id)
+    messages.success(request, "You took the request back.")
+    return HttpResponseRedirect(_path(request_id))
+
+
+def _path(request_id: str) -> str:
+    return reverse("portal:request", args=[request_id])
+
+
+def _visible(user: User, request_id: str) -> AccessRequest:
+    rows = AccessRequest.objects.visible_to(user).select_related("requester", "database__server", "grant")
+    row = rows.filter(pk=request_id).first() if "\0" not in request_id else None
+    if row is None:
+        raise NotFound("There is no such request, or it is not yours to see.")
+    return row
+
+
+def _refused(request: HttpRequest, user: User, request_id: str, form: DecideForm, error: PortalError) -> HttpResponse:
+    """The page again as it is now, with what was typed and why it was refused."""
+    if isinstance(error, NotFound):
+        raise error
+    form.refuse(error)
+    return _page(request, _visible(user, request_id), form, status=error.status)
+
+
+def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status: int = 200) -> HttpResponse:
+    user, around = person(request), surroundings(request)
+    grant: Grant | None = getattr(row, "grant", None)
+    route = _route(row)
+    late = grant is not None and is_late(grant, around.now)
+    state = state_of(row.status, row.scope_digest, route, _seen(grant), late)
+    if is_unchanged(request, state):
+        return HttpResponse(status=204)
+    subjects = (row.audit_id, *([grant.audit_id] if grant else []))
+    context: dict[str, Any] = {
+        "row": row,
+        "scope": row.effective,
+        "tables": _tables(row),
+        "narrowed": row.scope != row.asked_scope,
+        "route": route,
+        "grant": grant,
+        "late": late,
+        "trail": tell(trail.entries(limit=_TRAIL, where=trail.Filter(subjects=subjects))),
+        "form": form,
+        "kept": set(request.POST.getlist("table")) if form.is_bound else None,
+        "may_decide": _may_decide(request, row),
+        "is_holder": row.requester_id == user.pk,
+        "may_cancel": row.requester_id == user.pk and row.status == RequestStatus.PENDING,
+        "may_revoke": grant is not None and grant.status in REVOCABLE and may_revoke(user, grant),
+        "state": state,
+        "pace": _pace(row, grant),
+    }
+    return render(request, "portal/request.html", context, status=status)
+
+
+def _route(row: AccessRequest) -> list[dict[str, Any]]:
+    """As approvals give it, with where each step stands; names in place of user names."""
+    steps = approvals.route_of(row)
+    names = {decision.decider.username: decision.decider.name for decision in row.decisions.all()}
+    waiting = row.status == RequestStatus.PENDING
+    for step in steps:
+        step["done"] = len(step["approved_by"]) >= step["needed"]
+        step["now"] = waiting and not step["done"]
+        waiting = waiting and step["done"]
+        step["names"] = [names.get(username, username) for username in step["approved_by"]]
+    return steps
+
+
+def _seen(grant: Grant | None) -> tuple[object, ...]:
+    if grant is None:
+        return ()
+    return grant.status, grant.expires_at, grant.problem, grant.sessions_live, grant.sessions_seen, grant.ended_at
+
+
+def _tables(row: AccessRequest) -> list[ListedTable]:
+    """What was asked for and what is left of it, with the number of columns where that can be read quickly."""
+    kept = {tuple(pair) for pair in row.scope["tables"]}
+    asked = {tuple(pair) for pair in row.asked_scope["tables"]} | kept
+    counts: dict[tuple[str, str], int] = {}
+    if len(asked) <= _FEW:
+        columns = Column.objects.filter(
+            table__database=row.database_id,
+            table__schema__in={schema for schema, _ in asked},
+            table__name__in={name for _, name in asked},
+            gone_at=None,
+        )
+        found = columns.order_by().values_list("table__schema", "table__name").annotate(number=Count("pk"))
+        counts = {(schema, name): number for schema, name, number in found}
+    return [
+        ListedTable(name=quoted(TableName(*pair)), columns=counts.get(pair), kept=pair in kept)
+        for pair in sorted(asked)
+    ]
+
+
+def _may_decide(request: HttpRequest, row: AccessRequest) -> bool:
+    return row.status == RequestStatus.PENDING and surroundings(request).inbox.filter(pk=row.pk).exists()
+
+
+def _pace(row: AccessRequest, grant: Grant | None) -> int | None:
+    """Seconds between two looks; None when nothing will change any more."""
+    if grant is not None:
+        return {GrantStatus.QUEUED: 1, GrantStatus.ENDING: 1, GrantStatus.ACTIVE: 5}.get(GrantStatus(grant.status))
+    if row.status == RequestStatus.APPROVED:
+        return 1 if row.starts_at is None else 5
+    return 5 if row.status == RequestStatus.PENDING else None

@@ -1,0 +1,218 @@
+"""The life of a request: preview, submit, cancel, lapse. Decisions are in apps.approvals."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.conf import settings
+
+from apps.accounts.models import User
+from apps.audit import services as audit
+from apps.audit.actions import Action
+from apps.audit.canonical import Json
+from apps.catalog.models import Database
+from apps.core import clock
+from apps.core.errors import Conflict, NotAllowed, PortalError
+from apps.core.nudge import nudge
+from apps.core.texts import checked
+from apps.core.verbs import verb
+from apps.policies.facts import Facts, Outcome, Verdict
+from apps.requests.asking import MAX_REASON, Analysis, Ask, Refused, analyse
+from apps.requests.changes import close, locked, move, scope_facts
+from apps.requests.models import AccessRequest
+from apps.requests.scope import EffectiveScope
+from apps.requests.states import RequestStatus
+
+__all__ = ["Ask", "Preview", "Refused", "cancel", "lapse_due", "preview", "refuse_approved", "submit"]
+
+POLICY: Final = "policy"  # the actor, where nobody was asked
+_BATCH: Final = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What would happen if this were submitted now. `route` is as in the API."""
+
+    scope: EffectiveScope
+    facts: Facts
+    verdict: Verdict
+    route: list[dict[str, Any]]
+
+
+def preview(*, actor: User, ask: Ask) -> Preview:
+    """Read only. Raises what submit() would."""
+    analysis = analyse(actor, ask, now=clock.now())
+    route = [
+        {
+            "kind": step.kind.value,
+            "group": step.group,
+            "needed": step.needed,
+            "eligible": len(analysis.facts.eligible.get(step.key, ())),
+        }
+        for step in analysis.verdict.steps
+    ]
+    return Preview(scope=analysis.scope, facts=analysis.facts, verdict=analysis.verdict, route=route)
+
+
+def submit(*, actor: User, ask: Ask, idempotency_key: str | None = None) -> AccessRequest:
+    """Ask for access. The answer's status says what became of it: pending, approved or denied.
+
+    The same key with the same body returns the first request. Raises Invalid, NotFound, NotAllowed, Conflict.
+    """
+    try:
+        return _submit(actor=actor, ask=ask, idempotency_key=idempotency_key)
+    except (Refused, NotAllowed) as refusal:
+        _record_refusal(actor, ask, refusal)
+        raise
+
+
+@verb
+def cancel(*, actor: User, request_id: str, comment: str = "") -> AccessRequest:
+    """Withdraw one's own request while nobody has decided it. Raises NotFound, NotAllowed, Conflict, Invalid."""
+    comment = checked(comment, what="The comment", field="comment", at_most=MAX_REASON)
+    request = locked(request_id, actor=actor)
+    if request.requester_id != actor.pk:
+        raise NotAllowed("Only the person who asked can cancel a request; you can deny it if it waits for you.")
+    if request.status == RequestStatus.APPROVED:
+        raise Conflict("This request is approved already: give its access back instead.")
+    close(request, RequestStatus.CANCELLED, "Cancelled by the person who asked.")
+    audit.record(
+        Action.REQUEST_CANCELLED,
+        actor=actor.audit_id,
+        subject=request.audit_id,
+        disclosed={"person": actor.name} | ({"comment": comment} if comment else {}),
+    )
+    nudge()
+    return request
+
+
+def lapse_due() -> int:
+    """Close every request that nobody decided in time; returns how many."""
+    total = 0
+    while count := _lapse_batch():
+        total += count
+    return total
+
+
+@verb
+def refuse_approved(*, request_id: str, why: str) -> AccessRequest:
+    """Approved, but its access may not be made after all. `why` is a sentence for the requester. Raises Conflict."""
+    request = locked(request_id)
+    close(request, RequestStatus.DENIED, why)
+    audit.record(
+        Action.REQUEST_DENIED,
+        actor="worker",
+        subject=request.audit_id,
+        facts={"digest": request.scope_digest, "after_approval": True},
+        disclosed={"why": why},
+    )
+    nudge()
+    return request
+
+
+@verb
+def _submit(*, actor: User, ask: Ask, idempotency_key: str | None) -> AccessRequest:
+    # One person's submissions queue up here, so that the second of two with one key finds the first.
+    actor = User.objects.select_for_update(no_key=True).get(pk=actor.pk)
+    body_digest = _body_digest(ask)
+    if idempotency_key is not None:
+        key = checked(idempotency_key, what="The Idempotency-Key", field="idempotency_key", at_most=255, required=True)
+        if first := AccessRequest.objects.filter(requester=actor, idempotency_key=key).first():
+            return _same(first, body_digest)
+        idempotency_key = key
+    now = clock.now()
+    request = _new(actor, analyse(actor, ask, now=now), now)
+    request.idempotency_key, request.body_digest = idempotency_key, body_digest if idempotency_key else ""
+    request.save(force_insert=True)
+    verdict = Verdict.from_json(request.verdict)
+    if verdict.outcome is Outcome.APPROVE:
+        move(request, RequestStatus.APPROVED)
+    elif verdict.outcome is Outcome.DENY:
+        close(request, RequestStatus.DENIED, verdict.reasons[0])
+    _record_submission(actor, request, verdict)
+    nudge()
+    return request
+
+
+def _new(actor: User, analysis: Analysis, now: datetime) -> AccessRequest:
+    scope = analysis.scope
+    return AccessRequest(
+        requester=actor,
+        database=analysis.database,
+        level=scope.level.value,
+        connection=scope.connection,
+        minutes=scope.minutes,
+        starts_at=datetime.fromisoformat(scope.starts_at) if scope.starts_at else None,
+        reason=analysis.reason,
+        ticket=analysis.ticket,
+        asked_scope=scope.to_json(),
+        scope=scope.to_json(),
+        scope_digest=scope.digest(),
+        facts=analysis.facts.to_json(),
+        verdict=analysis.verdict.to_json(),
+        policy_version=analysis.verdict.version,
+        submitted_at=now,
+        lapses_at=now + timedelta(hours=settings.REQUEST_LAPSES_AFTER_HOURS),
+    )
+
+
+def _record_submission(actor: User, request: AccessRequest, verdict: Verdict) -> None:
+    policy: dict[str, Json] = {
+        "rule": verdict.rule,
+        "version": verdict.version,
+        "outcome": verdict.outcome.value,
+        "risk": verdict.risk.level.value,
+    }
+    texts = {"person": actor.name, "reason": request.reason}
+    audit.record(
+        Action.REQUEST_SUBMITTED,
+        actor=actor.audit_id,
+        subject=request.audit_id,
+        facts=scope_facts(request.effective) | policy,
+        disclosed=texts | ({"ticket": request.ticket} if request.ticket else {}),
+    )
+    if verdict.outcome is Outcome.APPROVE:
+        facts = {"digest": request.scope_digest, **policy}
+        audit.record(Action.REQUEST_APPROVED, actor=POLICY, subject=request.audit_id, facts=facts)
+    elif verdict.outcome is Outcome.DENY:
+        facts = {"digest": request.scope_digest, "reasons": list(verdict.reasons), **policy}
+        audit.record(Action.REQUEST_DENIED, actor=POLICY, subject=request.audit_id, facts=facts)
+
+
+def _record_refusal(actor: User, ask: Ask, refusal: PortalError) -> None:
+    database = Database.objects.filter(slug=ask.database).values_list("pk", flat=True).first()
+    audit.record_refusal(
+        Action.REQUEST_REFUSED,
+        actor=actor.audit_id,
+        subject=f"database:{database}",
+        facts={"field": refusal.field},
+        disclosed={"person": actor.name, "why": refusal.sentence},
+    )
+
+
+def _same(first: AccessRequest, body_digest: str) -> AccessRequest:
+    if first.body_digest != body_digest:
+        raise Conflict("This Idempotency-Key was used for another request: take a new one for each.")
+    return first
+
+
+def _body_digest(ask: Ask) -> str:
+    return hashlib.sha256(json.dumps(asdict(ask), sort_keys=True, default=str).encode()).hexdigest()
+
+
+@verb
+def _lapse_batch() -> int:
+    now = clock.now()
+    due = AccessRequest.objects.select_for_update(no_key=True, skip_locked=True).filter(
+        status=RequestStatus.PENDING, lapses_at__lte=now
+    )
+    requests = list(due.order_by("lapses_at")[:_BATCH])
+    for request in requests:
+        close(request, RequestStatus.LAPSED, "Nobody decided it in time; ask again if you still need it.")
+    for request in requests:
+        audit.record(Action.REQUEST_LAPSED, actor="clock", subject=request.audit_id)
+    if requests:
+        nudge()
+    return len(requests)

@@ -1,0 +1,1 @@
+"""A whole portal on one machine, to try it out: `make demo`."""

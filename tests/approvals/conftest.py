@@ -1,0 +1,3 @@
+from tests.requests.conftest import ask, people
+
+__all__ = ["ask", "people"]

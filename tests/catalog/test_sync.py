@@ -1,0 +1,212 @@
+"""Tables read from a target: added, changed, gone, returned; classification outlives all of it."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from apps.catalog import services
+from apps.catalog.models import Column, Database, Table
+from apps.catalog.sync import run_sync
+from apps.core.errors import NotFound
+from apps.engines.base import Refused, TargetUnavailable
+from tests.catalog.fakes import FakeEngine
+from tests.catalog.said import last_entry, said
+
+pytestmark = pytest.mark.django_db
+
+NOTHING = {
+    "tables_added": 0,
+    "tables_changed": 0,
+    "tables_gone": 0,
+    "tables_returned": 0,
+    "columns_added": 0,
+    "columns_changed": 0,
+    "columns_gone": 0,
+    "columns_returned": 0,
+}
+
+
+def sync(database: Database) -> None:
+    run_sync(database.pk)
+    database.refresh_from_db()
+
+
+def present(database: Database) -> dict[str, list[str]]:
+    """What the catalog says is there, in the form of FakeEngine.tables, with every type."""
+    return {
+        str(table): [f"{column.name} {column.type}" for column in table.columns.filter(gone_at=None)]
+        for table in database.tables.filter(gone_at=None)
+    }
+
+
+@pytest.fixture
+def orders(database: Database, engine: FakeEngine) -> Database:
+    """`crm` with one table, one of whose columns is classified."""
+    engine.tables = {"sales.orders": ["id bigint", "email text"]}
+    sync(database)
+    services.classify(actor="operator", column_id=Column.objects.get(name="email").pk, classification="confidential")
+    return database
+
+
+def test_run_sync_when_first(database: Database, engine: FakeEngine) -> None:
+    engine.tables = {"sales.orders": ["id bigint", "email text"], "hr.people": ["id"]}
+    sync(database)
+    assert engine.asked == ["crm"]
+    assert present(database) == {"hr.people": ["id text"], "sales.orders": ["id bigint", "email text"]}
+    assert database.synced_at is not None
+    assert (database.sync_wanted_at, database.sync_error) == (None, "")
+    entry = last_entry()
+    assert (entry.action, entry.actor, entry.subject) == ("catalog.synced", "worker", database.audit_id)
+    assert entry.facts == NOTHING | {"tables_added": 2, "columns_added": 3, "tables": 2}
+
+
+def test_run_sync_when_nothing_changed(orders: Database) -> None:
+    before = last_entry()
+    sync(orders)
+    assert last_entry() == before
+    services.want_sync(actor="operator", database_id=orders.pk)
+    sync(orders)
+    assert last_entry().facts == NOTHING | {"tables": 1}  # somebody asked, so there is an answer
+
+
+def test_run_sync_when_columns_change(orders: Database, engine: FakeEngine) -> None:
+    engine.tables = {"sales.orders": ["id integer", "email varchar", "note"]}
+    sync(orders)
+    assert present(orders) == {"sales.orders": ["id integer", "email varchar", "note text"]}
+    assert Column.objects.get(name="email").classification == "confidential"
+    assert Column.objects.get(name="note").classification == ""
+    assert last_entry().facts == NOTHING | {"columns_changed": 2, "columns_added": 1, "tables": 1}
+
+
+def test_run_sync_when_a_column_is_renamed(orders: Database, engine: FakeEngine) -> None:
+    """It is another column, which nobody has classified; the old one is remembered."""
+    engine.tables = {"sales.orders": ["id bigint", "mail text"]}
+    sync(orders)
+    assert Column.objects.get(name="mail").classification == ""
+    assert Column.objects.get(name="email").gone_at is not None
+    assert last_entry().facts == NOTHING | {"columns_added": 1, "columns_gone": 1, "tables": 1}
+    engine.tables = {"sales.orders": ["id bigint", "email text", "mail text"]}
+    sync(orders)
+    email = Column.objects.get(name="email")
+    assert (email.gone_at, email.classification) == (None, "confidential")
+    assert last_entry().facts["columns_returned"] == 1
+
+
+def test_run_sync_when_a_table_goes_and_returns(orders: Database, engine: FakeEngine) -> None:
+    tables, engine.tables = engine.tables, {}
+    sync(orders)
+    assert present(orders) == {}
+    assert Table.objects.get().gone_at is not None
+    assert last_entry().facts == NOTHING | {"tables_gone": 1, "tables": 0}
+    sync(orders)
+    assert last_entry().facts["tables_gone"] == 1  # it is gone once
+    engine.tables = tables
+    sync(orders)
+    assert present(orders) == {"sales.orders": ["id bigint", "email text"]}
+    assert Column.objects.get(name="email").classification == "confidential"
+    assert last_entry().facts == NOTHING | {"tables_returned": 1, "tables": 1}
+
+
+@pytest.mark.parametrize("name", ["a.b", 'a"b', "a b", "Ä", "UPPER", "*", "x" * 63, "é" * 31, "'; --", "a\tb\\N"])
+def test_run_sync_when_names_are_odd(database: Database, engine: FakeEngine, name: str) -> None:
+    """COPY and arrays carry them unharmed."""
+    engine.tables = {f"s.{name}": ["id"], "s.t": [name.replace(" ", "_")]}
+    sync(database)
+    sync(database)
+    assert {table.name for table in Table.objects.all()} == {name, "t"}
+    assert Column.objects.filter(name=name.replace(" ", "_")).exists()
+    assert len([entry for entry in said() if entry.action == "catalog.synced"]) == 1
+
+
+@pytest.mark.parametrize("error", [TargetUnavailable("Nobody answered."), Refused("It said no.")])
+def test_run_sync_when_the_target_fails(orders: Database, engine: FakeEngine, error: Any) -> None:
+    services.want_sync(actor="operator", database_id=orders.pk)
+    before, entry, engine.error = orders.synced_at, last_entry(), error
+    sync(orders)
+    assert (orders.sync_error, orders.synced_at, orders.sync_wanted_at) == (error.sentence, before, None)
+    assert len(present(orders)) == 1
+    assert last_entry() == entry
+    engine.error = None
+    sync(orders)
+    assert orders.sync_error == ""
+
+
+def test_run_sync_when_there_is_no_secret(database: Database, engine: FakeEngine) -> None:
+    services.change_server(actor="operator", server_id=database.server_id, port=6432)
+    sync(database)
+    assert "no password for its manager" in database.sync_error
+    assert engine.asked == []
+
+
+def test_run_sync_when_there_is_no_such_database() -> None:
+    with pytest.raises(NotFound):
+        run_sync("nothing")
+
+
+def test_run_sync_when_wanted_again_meanwhile(
+    orders: Database, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wish that comes while a worker reads is a wish for another look."""
+
+    def read(*args: object) -> Any:
+        services.want_sync(actor="operator", database_id=orders.pk)
+        return iter(())
+
+    monkeypatch.setattr(engine, "read_tables", read)
+    sync(orders)
+    assert orders.sync_wanted_at is not None
+
+
+def test_run_sync_when_another_worker_was_faster(
+    orders: Database, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before the other's look does not undo it."""
+
+    def read(*args: object) -> Any:
+        monkeypatch.undo()
+        monkeypatch.setattr("apps.catalog.sync.engine_for", lambda server: engine)
+        engine.tables["sales.newer"] = ["id"]
+        run_sync(orders.pk)
+        return iter(())
+
+    monkeypatch.setattr(engine, "read_tables", read)
+    sync(orders)
+    assert set(present(orders)) == {"sales.orders", "sales.newer"}
+
+
+def test_run_sync_when_there_are_thousands(database: Database, engine: FakeEngine) -> None:
+    """The number of SQL statements does not follow the number of tables."""
+    columns = [f"column_{n}" for n in range(10)]
+    engine.tables = {f"schema_{n % 7}.table_{n}": columns for n in range(2_000)}
+    with CaptureQueriesContext(connection) as first:
+        sync(database)
+    assert Column.objects.count() == 20_000
+    engine.tables = {name: [f"{column} integer" for column in columns] for name in list(engine.tables)[1_000:]}
+    with CaptureQueriesContext(connection) as second:
+        sync(database)
+    assert last_entry().facts == NOTHING | {"tables_gone": 1_000, "columns_changed": 10_000, "tables": 1_000}
+    assert len(first) < 20
+    assert len(second) < 20
+
+
+table_names = st.sampled_from(["s.a", "s.b", "s.c"])
+column_lists = st.lists(
+    st.sampled_from(["x text", "y text", "z text", "x integer"]), unique_by=lambda column: column[0]
+)
+
+
+@given(st.lists(st.dictionaries(table_names, column_lists), min_size=1, max_size=5))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_run_sync_when_anything_happens(
+    database: Database, engine: FakeEngine, history: list[dict[str, list[str]]]
+) -> None:
+    """Whatever a database becomes, the catalog shows just that, and has one row for each name."""
+    for engine.tables in history:
+        sync(database)
+        assert present(database) == engine.tables
+    assert Table.objects.count() <= 3
+    assert Column.objects.count() <= 9

@@ -1,0 +1,244 @@
+"""Rows for tests, and the cast: alice, bob (one team), carol (another), dana, sam, audrey."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import factory
+from django.contrib.auth.models import Group
+from django.utils import timezone
+from factory.django import DjangoModelFactory
+from guardian.shortcuts import assign_perm
+
+from apps.accounts.models import Duty, GroupProfile, Membership, User
+from apps.catalog.models import Column, Database, Server, Table
+from apps.policies.models import Rule
+
+
+class GroupFactory(DjangoModelFactory):
+    """A group the portal knows; `TeamFactory` and `DutyFactory` say what for."""
+
+    class Meta:
+        model = Group
+        django_get_or_create = ("name",)
+        skip_postgeneration_save = True
+
+    class Params:
+        team = False
+        duty = None
+
+    name = factory.Sequence(lambda n: f"group-{n}")
+    profile = factory.RelatedFactory(
+        "tests.factories.GroupProfileFactory",
+        factory_related_name="group",
+        is_team=factory.SelfAttribute("..team"),
+        duty=factory.SelfAttribute("..duty"),
+    )
+
+
+class GroupProfileFactory(DjangoModelFactory):
+    class Meta:
+        model = GroupProfile
+        django_get_or_create = ("group",)
+
+    group = factory.SubFactory(GroupFactory, profile=None)
+    claim = factory.SelfAttribute("group.name")
+
+
+class TeamFactory(GroupFactory):
+    """People in one team are each other's peers."""
+
+    class Params:
+        team = True
+
+    name = factory.Sequence(lambda n: f"team-{n}")
+
+
+class DutyFactory(GroupFactory):
+    """`DutyFactory(name="dba", duty=Duty.DBA)`"""
+
+    name = factory.SelfAttribute("duty")
+
+
+class UserFactory(DjangoModelFactory):
+    """A person who signs in by SSO; `groups=[team]` puts them there, with a membership row."""
+
+    class Meta:
+        model = User
+        django_get_or_create = ("username",)
+        skip_postgeneration_save = True
+
+    username = factory.Sequence(lambda n: f"person{n}")
+    first_name = factory.LazyAttribute(lambda user: user.username.capitalize())
+    email = factory.LazyAttribute(lambda user: f"{user.username}@example.org")
+    issuer = "http://idp.example.org"
+    subject = factory.LazyAttribute(lambda user: f"sub-{user.username}")
+    password = "!"
+
+    @factory.post_generation
+    def groups(self: User, create: bool, extracted: Sequence[Group] | None) -> None:
+        for group in extracted or ():
+            join(self, group)
+
+
+class ServerFactory(DjangoModelFactory):
+    class Meta:
+        model = Server
+        django_get_or_create = ("name",)
+
+    name = factory.Sequence(lambda n: f"server-{n}")
+    host = "127.0.0.1"
+    port = 5432
+    tls = Server.TlsMode.LOOPBACK_PLAINTEXT
+    checked_at = factory.LazyFunction(timezone.now)
+    skew_seconds = 0.0
+
+
+class DatabaseFactory(DjangoModelFactory):
+    """A synced database. Rights are given with `let_ask` and `let_own`."""
+
+    class Meta:
+        model = Database
+        django_get_or_create = ("slug",)
+
+    server = factory.SubFactory(ServerFactory)
+    slug = factory.Sequence(lambda n: f"database-{n}")
+    datname = factory.LazyAttribute(lambda database: database.slug.replace("-", "_"))
+    environment = Database.Environment.PRODUCTION
+    synced_at = factory.LazyFunction(timezone.now)
+
+
+class ColumnFactory(DjangoModelFactory):
+    class Meta:
+        model = Column
+
+    name = factory.Sequence(lambda n: f"column_{n}")
+    type = "text"
+    position = factory.LazyAttribute(lambda column: column.table.columns.count() + 1)
+    first_seen_at = factory.LazyFunction(timezone.now)
+
+
+class TableFactory(DjangoModelFactory):
+    """`TableFactory(name="customers", columns=["id", {"name": "email", "classification": "confidential"}])`"""
+
+    class Meta:
+        model = Table
+        django_get_or_create = ("database", "schema", "name")
+        skip_postgeneration_save = True
+
+    database = factory.SubFactory(DatabaseFactory)
+    schema = "sales"
+    name = factory.Sequence(lambda n: f"table_{n}")
+    kind = "table"
+    first_seen_at = factory.LazyFunction(timezone.now)
+
+    @factory.post_generation
+    def columns(self: Table, create: bool, extracted: Sequence[str | dict[str, Any]] | None) -> None:
+        for column in ["id"] if extracted is None else extracted:
+            ColumnFactory(table=self, **({"name": column} if isinstance(column, str) else column))
+
+
+class RuleFactory(DjangoModelFactory):
+    """A rule row, made without a version: for rules that count use policies.services.save_rule."""
+
+    class Meta:
+        model = Rule
+
+    position = factory.Sequence(lambda n: n + 1)
+    name = factory.Sequence(lambda n: f"rule {n}")
+    outcome = "route"
+    steps = factory.LazyFunction(lambda: [{"kind": "owner", "group": None, "needed": 1}])
+
+
+def join(user: User, group: Group) -> None:
+    """Put a person in a group, as single sign-on does."""
+    user.groups.add(group)
+    Membership.objects.get_or_create(
+        user=user, group=group, source=Membership.Source.SSO, defaults={"since": timezone.now()}
+    )
+
+
+def leave(user: User, group: Group) -> None:
+    """Take a person out of a group."""
+    user.groups.remove(group)
+    Membership.objects.filter(user=user, group=group).delete()
+
+
+def let_ask(database: Database, who: Group | User) -> None:
+    assign_perm("request_database", who, database)
+
+
+def let_own(database: Database, who: Group | User) -> None:
+    assign_perm("own_database", who, database)
+
+
+def fresh(user: User) -> User:
+    """The person as a new request of theirs would load them, with nothing cached."""
+    return User.objects.get(pk=user.pk)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who is who (design §8). alice and bob are one team; dana is DBA and owner; sam security; audrey auditor."""
+
+    alice: User
+    bob: User
+    carol: User
+    dana: User
+    sam: User
+    audrey: User
+    shop_team: Group  # alice, bob
+    web_team: Group  # carol
+    dba: Group
+    security: Group
+    auditor: Group
+    shop: Database = field(repr=False)  # production
+    staging: Database = field(repr=False)
+
+
+def cast(server: Server | None = None) -> Cast:
+    """Everybody, and `shop` (production) and `shop-staging`, each with the tables of `fill`.
+
+    Both teams may ask in both databases; the group dba owns them.
+    """
+    shop_team, web_team = TeamFactory(name="shop-team"), TeamFactory(name="web-team")
+    dba, security, auditor = (DutyFactory(duty=duty) for duty in (Duty.DBA, Duty.SECURITY, Duty.AUDITOR))
+    server = server or ServerFactory(name="demo")
+    shop = DatabaseFactory(slug="shop", server=server)
+    staging = DatabaseFactory(slug="shop-staging", server=server, environment=Database.Environment.STAGING)
+    for database in (shop, staging):
+        fill(database)
+        let_own(database, dba)
+        for team in (shop_team, web_team):
+            let_ask(database, team)
+    return Cast(
+        alice=UserFactory(username="alice", groups=[shop_team]),
+        bob=UserFactory(username="bob", groups=[shop_team]),
+        carol=UserFactory(username="carol", groups=[web_team]),
+        dana=UserFactory(username="dana", groups=[dba]),
+        sam=UserFactory(username="sam", groups=[security]),
+        audrey=UserFactory(username="audrey", groups=[auditor]),
+        shop_team=shop_team,
+        web_team=web_team,
+        dba=dba,
+        security=security,
+        auditor=auditor,
+        shop=shop,
+        staging=staging,
+    )
+
+
+def fill(database: Database) -> None:
+    """sales.{orders, order_lines, customers}, stock.{products, levels}, hr.employees, "Odd.Name"."T".
+
+    customers and employees hold classified columns; the others hold none.
+    """
+    personal = {"name": "email", "classification": "confidential", "data_class": "email"}
+    secret = {"name": "salary", "classification": "restricted", "data_class": "salary"}
+    TableFactory(database=database, schema="sales", name="orders", columns=["id", "customer_id", "placed_at"])
+    TableFactory(database=database, schema="sales", name="order_lines", columns=["order_id", "product_id", "quantity"])
+    TableFactory(database=database, schema="sales", name="customers", columns=["id", personal, "region"])
+    TableFactory(database=database, schema="stock", name="products", columns=["id", "title", "price"])
+    TableFactory(database=database, schema="stock", name="levels", columns=["product_id", "count"])
+    TableFactory(database=database, schema="hr", name="employees", columns=["id", "title", secret])
+    TableFactory(database=database, schema="Odd.Name", name="T", columns=["id"])
