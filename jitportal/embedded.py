@@ -46,6 +46,9 @@ _SETTINGS = {
     "listen_addresses": HOST,
     "max_connections": "200",
     "max_prepared_transactions": "0",
+    # Nobody replicates from these servers, and tables filled where they are made then need no log.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",

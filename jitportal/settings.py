@@ -119,6 +119,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_q",
     "guardian",
+    "django.forms",  # its templates, which FORM_RENDERER looks for
 ]
 
 MIDDLEWARE = [
@@ -178,6 +179,7 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 GUARDIAN_MONKEY_PATCH_USER = False
 ANONYMOUS_USER_NAME = None
+SILENCED_SYSTEM_CHECKS = ["guardian.W001"]  # rights are read by querysets that exempt no superuser, not by a backend
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, object]] = []
 
@@ -261,6 +263,14 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
+    "filters": {"routine": {"()": "jitportal.logs.NotRoutine"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "stream": sys.stderr,
+            "formatter": "line",
+            "filters": ["routine"],
+        },
+    },
     "root": {"handlers": ["stderr"], "level": env.str("JITPORTAL_LOG_LEVEL", "WARNING" if TESTING else "INFO")},
 }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import django
+import hypothesis
 import pytest
 from django.core.management import call_command
 from django.db import connections
@@ -55,6 +56,10 @@ os.environ |= _environment()
 
 def pytest_configure() -> None:
     django.setup()
+    # A busy machine is no failure.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("portal", deadline=None, suppress_health_check=slow, database=None)
+    hypothesis.settings.load_profile("portal")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -228,17 +228,34 @@ def cast(server: Server | None = None) -> Cast:
     )
 
 
-def fill(database: Database) -> None:
-    """sales.{orders, order_lines, customers}, stock.{products, levels}, hr.employees, "Odd.Name"."T".
+PERSONAL = {"email": ("confidential", "email"), "salary": ("restricted", "salary")}  # column -> classification, class
+TABLES = {
+    ("sales", "orders"): ("id", "customer_id", "placed_at"),
+    ("sales", "order_lines"): ("order_id", "product_id", "quantity"),
+    ("sales", "customers"): ("id", "email", "region"),
+    ("stock", "products"): ("id", "title", "price"),
+    ("stock", "levels"): ("product_id", "count"),
+    ("hr", "employees"): ("id", "title", "salary"),
+    ("Odd.Name", "T"): ("id",),
+}
 
-    customers and employees hold classified columns; the others hold none.
-    """
-    personal = {"name": "email", "classification": "confidential", "data_class": "email"}
-    secret = {"name": "salary", "classification": "restricted", "data_class": "salary"}
-    TableFactory(database=database, schema="sales", name="orders", columns=["id", "customer_id", "placed_at"])
-    TableFactory(database=database, schema="sales", name="order_lines", columns=["order_id", "product_id", "quantity"])
-    TableFactory(database=database, schema="sales", name="customers", columns=["id", personal, "region"])
-    TableFactory(database=database, schema="stock", name="products", columns=["id", "title", "price"])
-    TableFactory(database=database, schema="stock", name="levels", columns=["product_id", "count"])
-    TableFactory(database=database, schema="hr", name="employees", columns=["id", "title", secret])
-    TableFactory(database=database, schema="Odd.Name", name="T", columns=["id"])
+
+def fill(database: Database) -> None:
+    """TABLES: sales.customers and hr.employees hold a classified column, the others none."""
+    now = timezone.now()
+    tables = Table.objects.bulk_create(
+        Table(database=database, schema=schema, name=name, kind="table", first_seen_at=now) for schema, name in TABLES
+    )
+    Column.objects.bulk_create(
+        Column(
+            table=table,
+            name=name,
+            type="text",
+            position=position,
+            classification=PERSONAL.get(name, ("", ""))[0],
+            data_class=PERSONAL.get(name, ("", ""))[1],
+            first_seen_at=now,
+        )
+        for table in tables
+        for position, name in enumerate(TABLES[table.schema, table.name], start=1)
+    )

@@ -53,11 +53,8 @@ class SsoAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         return False
 
-    def authenticate_by_email(self, login: SocialLogin) -> None:
-        """Never: whoever sets an address at the provider would become that person."""
-
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """The claims are verified; whose they are is decided here, whatever allauth has looked up before."""
+        """The claims are verified; whose they are is decided here, and never by a name or an address."""
         said = sociallogin.account.extra_data
         try:
             sociallogin.user = self._person(request, said, nonce=sociallogin.state.get("nonce"))

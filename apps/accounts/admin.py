@@ -35,6 +35,7 @@ class PersonForm(VerbForm):
     class Meta:
         model = User
         fields: list[str] = []
+        help_texts = {"username": "", "is_active": ""}  # Django's own speak to whoever could change them
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

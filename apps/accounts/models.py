@@ -19,6 +19,8 @@ class User(AbstractUser):
     emergency_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "person"
+        verbose_name_plural = "people"
         constraints = [
             models.UniqueConstraint("issuer", "subject", name="user_one_per_identity", condition=~models.Q(subject="")),
         ]
@@ -54,6 +56,9 @@ class GroupProfile(models.Model):
     )
     is_team = models.BooleanField(default=False, help_text="People of one team are each other's peers.")
     duty = models.CharField(max_length=16, choices=Duty, unique=True, null=True, blank=True)
+
+    class Meta:
+        verbose_name = "group"
 
     def __str__(self) -> str:
         return self.group.name
@@ -103,6 +108,7 @@ class ApiToken(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        verbose_name = "API token"
 
     def __str__(self) -> str:
         return self.name

@@ -41,7 +41,7 @@ def people_with_duty(duty: Duty) -> QuerySet[User]:
 
 def welcome_people() -> QuerySet[User]:
     """Everybody for whom is_welcome() is true."""
-    still_open = Q(emergency_until=None) | Q(emergency_until__gt=clock.now())
+    still_open = Q(emergency_until=None) | Q(emergency_until__gt=clock.in_sql())
     return User.objects.filter(still_open, is_active=True)
 
 

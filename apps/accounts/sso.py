@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import jwt
 from allauth.socialaccount.adapter import get_adapter
@@ -28,6 +29,7 @@ _LEEWAY_SECONDS: Final = 30
 _ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 )
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
 
 
@@ -46,6 +48,13 @@ def _understood(what: str) -> Iterator[None]:
         raise SignInFailed(f"{what} of single sign-on cannot be verified ({error}). You were not signed in.") from error
 
 
+class SsoLogin(SocialLogin):  # type: ignore[misc]
+    """Whose it is, our own table says: allauth's knows the `sub`, but not its issuer."""
+
+    def lookup(self) -> None:
+        self._did_authenticate_by_email = None
+
+
 class SsoProtocol(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     """The back channel: discovery, code for tokens, ID token, userinfo."""
 
@@ -56,15 +65,14 @@ class SsoProtocol(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
 
     @property
     def openid_config(self) -> dict[str, Any]:
-        if not settings.SSO_ISSUER:
-            raise SignInFailed("Single sign-on is not set up here: its issuer is not configured.")
+        _require_a_safe_issuer()
         with _understood("The discovery document"):
             config: dict[str, Any] = super().openid_config
             if config["issuer"] != settings.SSO_ISSUER:
                 raise SignInFailed(
                     f"Single sign-on calls itself ‘{config['issuer']}’, but ‘{settings.SSO_ISSUER}’ is configured here."
                 )
-            _require_tls(config)
+            _require_tls_everywhere(config)
             return config
 
     def get_callback_url(self, request: HttpRequest, app: Any) -> str:
@@ -79,7 +87,7 @@ class SsoProtocol(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         """Used once, for userinfo, and forgotten."""
         return SocialToken(token=str(data["access_token"]))
 
-    def complete_login(self, request: HttpRequest, app: Any, token: SocialToken, **kwargs: Any) -> SocialLogin:
+    def complete_login(self, request: HttpRequest, app: Any, token: SocialToken, **kwargs: Any) -> SsoLogin:
         """A login that carries the verified claims; whose it is, the adapter finds out."""
         id_token = kwargs["response"].get("id_token")
         if not isinstance(id_token, str):
@@ -92,7 +100,7 @@ class SsoProtocol(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
             raise SignInFailed("Single sign-on spoke of two different people. You were not signed in.")
         # What is signed goes before what is only fetched.
         account = SocialAccount(provider=PROVIDER_ID, uid=claims["sub"], extra_data={**(userinfo or {}), **claims})
-        return SocialLogin(provider=self.get_provider(), account=account)
+        return SsoLogin(provider=self.get_provider(), account=account)
 
     def _userinfo(self, access_token: str) -> dict[str, Any] | None:
         """None where the provider has no such endpoint, which the standard allows."""
@@ -155,7 +163,16 @@ class SsoProvider(OpenIDConnectProvider):  # type: ignore[misc]
         return response
 
 
-def _require_tls(config: dict[str, Any]) -> None:
+def _require_a_safe_issuer() -> None:
+    issuer = urlsplit(settings.SSO_ISSUER)
+    if not issuer.hostname:
+        raise SignInFailed("Single sign-on is not set up here: its issuer is not configured.")
+    if issuer.scheme != "https" and issuer.hostname not in _LOOPBACK:
+        raise SignInFailed("Single sign-on is configured without TLS; that is for loopback only.")
+
+
+def _require_tls_everywhere(config: dict[str, Any]) -> None:
+    """An issuer with TLS must not send secrets and codes where there is none."""
     if settings.SSO_ISSUER.startswith("https://"):
         plain = [name for name in _ENDPOINTS if not config.get(name, "https://").startswith("https://")]
         if plain:

@@ -100,7 +100,7 @@ def inbox(user: User) -> QuerySet[AccessRequest]:
     """
     waiting = (
         AccessRequest.objects.visible_to(user)
-        .filter(status=RequestStatus.PENDING, lapses_at__gt=clock.now())
+        .filter(status=RequestStatus.PENDING, lapses_at__gt=clock.in_sql())
         .exclude(requester=user)
         .exclude(decisions__decider=user)
     )
@@ -182,10 +182,16 @@ def _turn(actor: User, request_id: str) -> _Turn:
         raise Conflict("This request has waited too long and lapses; it has to be made again.")
     people = standing_for([request], decisions, actor)
     now = tally_now(request, decisions, people)
-    step = steps_of(request)[now.step]
-    if not people.may_take(actor.pk, step, requester_id=request.requester_id, database_id=request.database_id):
-        raise NotAllowed(f"This request waits for {_circle(step, request)}, and you are none.")
-    return _Turn(request, decisions, now)
+    done, step = steps_of(request)[: now.step], steps_of(request)[now.step]
+
+    def may_take(step: Step) -> bool:
+        return people.may_take(actor.pk, step, requester_id=request.requester_id, database_id=request.database_id)
+
+    if may_take(step):
+        return _Turn(request, decisions, now)
+    if any(map(may_take, done)):
+        raise Conflict(f"Others have decided in your place; now this request waits for {_circle(step, request)}.")
+    raise NotAllowed(f"This request waits for {_circle(step, request)}, and you are none.")
 
 
 def _decide(turn: _Turn, actor: User, kind: Decision.Kind, scope: EffectiveScope, comment: str) -> Decision:

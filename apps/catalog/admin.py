@@ -6,78 +6,29 @@ from typing import Any, ClassVar, cast
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
-from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group
 from django.db.models import Count, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from apps.accounts.adminsite import PortalModelAdmin, ReadOnlyAdmin, VerbForm, person, portal_admin
 from apps.catalog import services
+from apps.catalog.buttons import ButtonsAdmin
 from apps.catalog.filters import ClassificationFilter, PresenceFilter
 from apps.catalog.models import Classification, Column, Database, Server, Table
 from apps.catalog.rights import groups_with
 from apps.core.errors import PortalError
 from apps.engines.base import Severity
 
-Button = Callable[[HttpRequest, str], HttpResponse | str]
-
-
-class ButtonsAdmin(PortalModelAdmin):
-    """Buttons on the page of one row: each is a POST that calls a verb.
-
-    A button answers with a response, or with a sentence to show on the row's page.
-    """
-
-    change_form_template = "admin/catalog/buttons.html"
-    buttons: ClassVar[dict[str, str]] = {}  # name of the method -> what stands on the button
-
-    def get_urls(self) -> list[URLPattern]:
-        own = [
-            path(
-                f"<path:object_id>/{name}/",
-                self.admin_site.admin_view(self._pressed(name)),
-                name=f"{self.opts.app_label}_{self.opts.model_name}_{name}",
-            )
-            for name in self.buttons
-        ]
-        return own + super().get_urls()
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        buttons = [
-            (reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=[object_id]), label)
-            for name, label in self.buttons.items()
-        ]
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "buttons": buttons})
-
-    def _pressed(self, name: str) -> Callable[[HttpRequest, str], HttpResponse]:
-        def view(request: HttpRequest, object_id: str) -> HttpResponse:
-            if request.method != "POST":
-                return HttpResponseNotAllowed(["POST"])
-            back = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id])
-            if self.get_object(request, unquote(object_id)) is None:
-                raise Http404(f"There is no such {self.opts.verbose_name}.")
-            try:
-                answer = cast("Button", getattr(self, name))(request, unquote(object_id))
-            except PortalError as refusal:
-                self.message_user(request, refusal.sentence, messages.ERROR)
-                return HttpResponseRedirect(back)
-            if isinstance(answer, HttpResponse):
-                return answer
-            self.message_user(request, answer, messages.SUCCESS)
-            return HttpResponseRedirect(back)
-
-        return view
-
 
 class ServerForm(VerbForm):
     class Meta:
         model = Server
         fields = ["name", "host", "port", "tls", "ca_certificate", "maintenance_database", "is_active"]
+        labels = {"tls": "TLS", "ca_certificate": "Certificate authority"}
         help_texts = {
             "name": "What people call it: a–z, 0–9 and hyphens.",
             "host": "One name or one address. A changed host or port clears the portal's password for the server.",
@@ -96,13 +47,13 @@ class ServerAdmin(ButtonsAdmin):
         "bootstrap": "Bootstrap SQL",
         "new_password": "Bootstrap SQL with a new password",
     }
-    actions = ["check"]
+    actions = ["check_servers"]
     list_display = ["name", "host", "port", "state", "checked_at", "is_active"]
     list_filter = ["is_active"]
     search_fields = ["name", "host"]
     readonly_fields = ["password", "state", "checked_at", "clock", "what_was_found", "its_databases"]
 
-    def get_fields(self, request: HttpRequest, obj: Server | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Server | None = None) -> list[Any]:
         fields = list(ServerForm.Meta.fields)
         if obj is None:
             fields.remove("is_active")
@@ -111,7 +62,9 @@ class ServerAdmin(ButtonsAdmin):
 
     @admin.display(description="password of the portal")
     def password(self, server: Server) -> str:
-        return "none yet: make the bootstrap SQL" if server.manager_secret is None else "sealed to the workers"
+        if server.manager_secret is None:
+            return "none yet: make the bootstrap SQL"
+        return "sealed to the workers; after a new one the portal cannot work there until its SQL has run"
 
     @admin.display(description="state")
     def state(self, server: Server) -> str:
@@ -141,13 +94,16 @@ class ServerAdmin(ButtonsAdmin):
     def save_model(self, request: HttpRequest, obj: Server, form: Any, change: bool) -> None:
         said = {name: form.cleaned_data[name] for name in form.changed_data}
         if change:
-            services.change_server(actor=person(request), server_id=obj.pk, **said)
+            server = services.change_server(actor=person(request), server_id=obj.pk, **said)
+            if server.manager_secret is None:
+                self.message_user(request, "Now make the bootstrap SQL and run it on the server.", messages.WARNING)
             return
         fields = {name: form.cleaned_data[name] for name in form.cleaned_data if name != "is_active"}
         obj.pk = services.add_server(actor=person(request), **fields).pk
+        self.message_user(request, "Now add its databases; then make the bootstrap SQL and run it on the server.")
 
     @admin.action(description="Check now")
-    def check(self, request: HttpRequest, servers: QuerySet[Server]) -> None:
+    def check_servers(self, request: HttpRequest, servers: QuerySet[Server]) -> None:
         actor = person(request)
         self.call_verb(
             request,
@@ -185,6 +141,8 @@ class DatabaseForm(VerbForm):
     class Meta:
         model = Database
         fields = ["server", "slug", "datname", "environment", "description", "is_active"]
+        labels = {"slug": "Name"}
+        help_texts = {"slug": "What people call it: a–z, 0–9 and hyphens.", "datname": "As in CREATE DATABASE."}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -212,9 +170,9 @@ class DatabaseAdmin(ButtonsAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Database | None = None) -> list[str]:
         fixed = [] if obj is None else ["server", "datname"]
-        return [*fixed, *cast("list[str]", self.readonly_fields)]
+        return [*fixed, *self.readonly_fields]
 
-    def get_fields(self, request: HttpRequest, obj: Database | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Database | None = None) -> list[Any]:
         fields = [*DatabaseForm.Meta.fields, *services.PERMISSIONS]
         if obj is None:
             fields.remove("is_active")
@@ -273,14 +231,18 @@ class DatabaseAdmin(ButtonsAdmin):
 class TableAdmin(ReadOnlyAdmin):
     """Tables as they were last read."""
 
-    list_display = ["__str__", "database", "kind", "estimated_rows", "first_seen_at", "gone_at"]
+    list_display = ["__str__", "database", "kind", "rows", "first_seen_at", "gone_at"]
     list_filter = [PresenceFilter, "database", "kind"]
     list_select_related = ["database"]
     search_fields = ["schema", "name"]
     fields = [
-        "database", "schema", "name", "kind", "comment", "estimated_rows", "first_seen_at", "gone_at", "its_columns",
+        "database", "schema", "name", "kind", "comment", "rows", "first_seen_at", "gone_at", "its_columns",
     ]  # fmt: skip
-    readonly_fields = ["its_columns"]
+    readonly_fields = ["rows", "its_columns"]
+
+    @admin.display(description="rows, estimated", ordering="estimated_rows")
+    def rows(self, table: Table) -> str:
+        return "never counted" if table.estimated_rows < 0 else f"{table.estimated_rows:,}"
 
     @admin.display(description="columns")
     def its_columns(self, table: Table) -> SafeString:
@@ -319,10 +281,10 @@ class ColumnAdmin(PortalModelAdmin):
     form = ColumnForm
     may_change = True
     action_form = DataClassForm
-    list_display = ["name", "table", "database", "type", "classification", "data_class", "first_seen_at", "gone_at"]
-    list_filter = [ClassificationFilter, PresenceFilter, ("table__database", admin.RelatedOnlyFieldListFilter)]
+    list_display = ["name", "table", "database", "type", "classification", "data_class"]
+    list_filter = [ClassificationFilter, PresenceFilter, "table__database"]
     list_select_related = ["table__database"]
-    ordering = ["table__database__slug", "table__schema", "table__name", "position"]
+    ordering = ["table_id", "position"]  # by an index: names would be sorted anew for each page
     search_fields = ["name", "table__schema", "table__name"]
     fields = [
         "name",

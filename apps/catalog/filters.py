@@ -15,7 +15,7 @@ class PresenceFilter(SimpleListFilter):
     title = "presence"
     parameter_name = "presence"
 
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: "ModelAdmin[Any]") -> list[tuple[str, str]]:
         return [("gone", "gone"), ("all", "all")]
 
     def choices(self, changelist: Any) -> Any:
@@ -34,7 +34,7 @@ class ClassificationFilter(SimpleListFilter):
     title = "classification"
     parameter_name = "classification"
 
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, str]]:
+    def lookups(self, request: HttpRequest, model_admin: "ModelAdmin[Any]") -> list[tuple[str, str]]:
         return [("none", "nobody has looked yet"), *Classification.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

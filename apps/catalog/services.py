@@ -107,6 +107,8 @@ def change_server(*, actor: Actor, server_id: str, **fields: Any) -> Server:
     if moved:
         server.manager_secret, server.manager_verifier = None, ""
         server.findings, server.checked_at, server.skew_seconds = [], None, None
+    if not before.keys() <= {"name", "is_active"}:
+        server.check_wanted_at = clock.now()
     _save_server(server)
     facts, disclosed = _told(server, before)
     audit.record(
@@ -126,6 +128,7 @@ def set_manager_secret(*, actor: Actor, server_id: str, secret: str) -> Server:
     require_dba(actor, what="set a server's secret")
     check_secret(secret)
     server = _locked_server(server_id)
+    server.check_wanted_at = clock.now()
     _keep_secret(server, secret, actor=actor)
     return server
 
@@ -315,10 +318,11 @@ def _locked_database(database_id: str) -> Database:
 def _keep_secret(server: Server, secret: str, *, actor: Actor) -> None:
     server.manager_secret = seal_secret(server, secret)
     server.manager_verifier = verifier_of(secret)
-    server.save(update_fields=["manager_secret", "manager_verifier"])
+    server.save(update_fields=["manager_secret", "manager_verifier", "check_wanted_at"])
     audit.record(
         Action.SERVER_CHANGED, actor=actor_id(actor), subject=server.audit_id, facts={"changed": ["manager_secret"]}
     )
+    nudge()
 
 
 def _apply(row: Server | Database, fields: dict[str, Any], *, allowed: frozenset[str]) -> dict[str, Any]:

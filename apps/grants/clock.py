@@ -10,6 +10,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -29,6 +30,8 @@ from apps.requests import services as requests
 log = logging.getLogger(__name__)
 
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError)
+NAME: Final = f"clock:{socket.gethostname()[:40]}:{os.getpid()}"
+_FIRST_PAUSE: Final = 0.1
 _LONGEST_SLEEP: Final = 5.0
 # While something due has been asked for and is not done yet.
 _SHORT_SLEEP: Final = 1.0
@@ -56,38 +59,12 @@ class Memory:
         return True
 
 
-class Clock:
-    """run() until stop(), which may be called from a signal handler or another thread."""
+class Rounds:
+    """Looks for what is due, with a memory of what was asked for."""
 
     def __init__(self) -> None:
-        self._name = f"clock:{socket.gethostname()[:40]}:{os.getpid()}"
         self._memory = Memory()
         self._beaten_at = 0.0
-        self._stopped = False
-        self._bell, self._rope = socket.socketpair()
-        self._rope.setblocking(False)
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._rope.send(b"\0")
-
-    def run(self) -> None:
-        """Survives a portal database that goes away: it is the one thing that a clock waits for."""
-        pause = 0.1
-        while not self._stopped:
-            try:
-                with psycopg.connect(settings.DATABASE_DIRECT_URL, autocommit=True, connect_timeout=10) as listener:
-                    listener.execute(f"LISTEN {CHANNEL}")
-                    log.info("%s is listening.", self._name)
-                    pause = 0.1
-                    self._watch(listener)
-            except _LOST as error:
-                log.warning("The portal's database does not answer (%s); trying again in %.1f s.", error, pause)
-                connection.close()
-                select.select([self._bell], [], [], pause)
-                pause = min(2 * pause, 5.0)
-        connection.close()
-        log.info("%s has stopped.", self._name)
 
     def look(self) -> float:
         """One look: ask for all that is due. Returns for how many seconds nothing will be."""
@@ -100,14 +77,6 @@ class Clock:
             self._do(duty)
         longest = _SHORT_SLEEP if any(waits) else _LONGEST_SLEEP
         return min(longest, self._seconds_until(due.next_instant(now)))
-
-    def _watch(self, listener: psycopg.Connection) -> None:
-        while not self._stopped:
-            seconds = self.look()
-            ready, _, _ = select.select([listener.fileno(), self._bell], [], [], seconds)
-            if listener.fileno() in ready:
-                for _ in listener.notifies(timeout=0):
-                    pass  # they say nothing but "look"
 
     def _ask(self, works: Iterable[Work]) -> bool:
         """Whether there was any, new or asked for already."""
@@ -138,10 +107,53 @@ class Clock:
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten_at >= settings.HEARTBEAT_SECONDS:
-            health.beat(self._name, kind=health.Kind.CLOCK)
+            health.beat(NAME, kind=health.Kind.CLOCK)
             self._beaten_at = time.monotonic()
 
     def _seconds_until(self, moment: datetime | None) -> float:
         if moment is None:
             return _LONGEST_SLEEP
         return max(0.0, (moment - clock.now()).total_seconds())
+
+
+class Clock:
+    """run() until stop(), which may be called from a signal handler or another thread."""
+
+    def __init__(self) -> None:
+        self._rounds = Rounds()
+        self._stopped = False
+        self._bell, self._rope = socket.socketpair()
+        self._rope.setblocking(False)
+
+    def stop(self) -> None:
+        self._stopped = True
+        with suppress(OSError):  # it has stopped already
+            self._rope.send(b"\0")
+
+    def run(self) -> None:
+        """Survives a portal database that goes away: it is the one thing that a clock waits for."""
+        pause = _FIRST_PAUSE
+        while not self._stopped:
+            try:
+                with psycopg.connect(settings.DATABASE_DIRECT_URL, autocommit=True, connect_timeout=10) as listener:
+                    listener.execute(f"LISTEN {CHANNEL}")
+                    log.info("%s is listening.", NAME)
+                    pause = _FIRST_PAUSE
+                    self._watch(listener)
+            except _LOST as error:
+                log.warning("The portal's database does not answer (%s); trying again in %.1f s.", error, pause)
+                connection.close()
+                select.select([self._bell], [], [], pause)
+                pause = min(2 * pause, _LONGEST_SLEEP)
+        connection.close()
+        self._bell.close()
+        self._rope.close()
+        log.info("%s has stopped.", NAME)
+
+    def _watch(self, listener: psycopg.Connection) -> None:
+        while not self._stopped:
+            seconds = self._rounds.look()
+            ready, _, _ = select.select([listener.fileno(), self._bell.fileno()], [], [], seconds)
+            if listener.fileno() in ready:
+                for _ in listener.notifies(timeout=0):
+                    pass  # they say nothing but "look"

@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 
 from apps.audit import services as audit
 from apps.catalog.models import Database, Server
+from apps.engines.base import Severity
 from apps.grants import ending, issuing, scopes, services
 from apps.grants.models import Grant, ServerLease
 from apps.grants.states import GrantStatus
@@ -22,6 +23,7 @@ from apps.requests.states import RequestStatus
 LOOK_EVERY: Final = timedelta(seconds=15)
 SYNC_EVERY: Final = timedelta(minutes=15)
 CHECK_EVERY: Final = timedelta(hours=1)
+CHECK_AGAIN: Final = timedelta(minutes=1)  # with an error nothing is granted there, and it may be mended any time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,7 @@ def _looks(now: datetime) -> Iterator[Work]:
 
 def _checks(now: datetime) -> Iterator[Work]:
     wanted = Q(check_wanted_at__isnull=False) | Q(checked_at=None) | Q(checked_at__lt=now - CHECK_EVERY)
+    wanted |= Q(findings__contains=[{"severity": Severity.ERROR}], checked_at__lt=now - CHECK_AGAIN)
     for server in Server.objects.filter(wanted, is_active=True).only("pk", "check_wanted_at", "checked_at"):
         stamp = f"{server.check_wanted_at} {server.checked_at}"
         yield Work(task=Task.PREFLIGHT, argument=server.pk, stamp=stamp, again=30)

@@ -17,6 +17,12 @@ from apps.requests.models import AccessRequest
 LATE_AFTER: Final = timedelta(seconds=5)
 
 
+def is_late(now: datetime) -> Q:
+    """Access should be gone and has not been proven to be."""
+    since = now - LATE_AFTER
+    return Q(status=GrantStatus.ENDING, ending_since__lt=since) | Q(status=GrantStatus.ACTIVE, expires_at__lt=since)
+
+
 class GrantQuerySet(models.QuerySet["Grant"]):
     """Scoped reads."""
 
@@ -29,8 +35,8 @@ class GrantQuerySet(models.QuerySet["Grant"]):
         return self.filter(status__in=LIVE)
 
     def late(self, now: datetime) -> "GrantQuerySet":
-        """Access that should be gone and has not been proven to be."""
-        return self.filter(status=GrantStatus.ENDING, ending_since__lt=now - LATE_AFTER)
+        """See is_late()."""
+        return self.filter(is_late(now))
 
 
 class Grant(models.Model):

@@ -146,7 +146,8 @@ def to_warn() -> "QuerySet[WithAnnotations[Grant, _WarnAt]]":
     tenth = Greatest(Least(F("minutes") / 10.0, Value(5.0)), Value(2.0))
     lead = ExpressionWrapper(Least(tenth, F("minutes") / 2.0) * Value(minute), output_field=DateTimeField())
     live = Grant.objects.filter(status=GrantStatus.ACTIVE, warned_at=None)
-    return live.annotate(warn_at=ExpressionWrapper(F("expires_at") - lead, output_field=DateTimeField()))
+    warn_at = ExpressionWrapper(F("expires_at") - lead, output_field=DateTimeField())
+    return live.annotate(warn_at=warn_at)  # type: ignore[return-value]  # our queryset class takes no parameters
 
 
 @verb

@@ -85,8 +85,12 @@ def send_mail_due() -> int:
     return sent
 
 
+def unread(user: User) -> QuerySet[Notification]:
+    return Notification.objects.filter(user=user, read_at=None)
+
+
 def unread_count(user: User) -> int:
-    return Notification.objects.filter(user=user, read_at=None).count()
+    return unread(user).count()
 
 
 def mark_read(*, actor: User, ids: Sequence[int] | None = None) -> int:

@@ -59,9 +59,8 @@ def visible_requests(user: User) -> Q:
     if any(has_duty(user, duty) for duty in Duty):
         return ~Q(pk__in=[])
     seen = Q(requester=user) | Q(database__in=Database.objects.owned_by(user)) | Q(decisions__decider=user)
-    teams = list(teams_of(user).values_list("pk", flat=True))
-    if teams:
-        seen |= _asks(Step(StepKind.PEER)) & Q(requester__in=User.objects.filter(groups__in=teams).values("pk"))
+    peers = User.objects.filter(groups__in=teams_of(user)).values("pk")
+    seen |= _asks(Step(StepKind.PEER)) & Q(requester__in=peers)
     names = user.groups.values_list("name", flat=True)
     return reduce(or_, (_asks(Step(StepKind.GROUP, group=name)) for name in names), seen)
 

@@ -4,7 +4,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Exists, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from apps.accounts.adminsite import person
@@ -12,7 +13,7 @@ from apps.accounts.models import User
 from apps.accounts.roles import is_auditor, is_dba, is_security, is_welcome
 from apps.approvals import services as approvals
 from apps.core import clock
-from apps.grants.models import LATE_AFTER, Grant
+from apps.grants.models import LATE_AFTER, Grant, GrantQuerySet
 from apps.grants.states import GrantStatus
 from apps.notifications import services as notifications
 from apps.requests.models import AccessRequest
@@ -28,9 +29,18 @@ class Surroundings:
         self.user = user
 
     @cached_property
+    def _pulse(self) -> dict[str, Any]:
+        """What every page shows, in one query."""
+        unread = notifications.unread(self.user).order_by().values("user").annotate(number=Count("pk")).values("number")
+        return User.objects.filter(pk=self.user.pk).values(
+            now=clock.in_sql(), unread=Coalesce(Subquery(unread), 0), late=Exists(_overdue(clock.in_sql()))
+        )[0]
+
+    @cached_property
     def now(self) -> datetime:
         """One moment for the whole page."""
-        return clock.now()
+        moment: datetime = self._pulse["now"]
+        return moment
 
     @cached_property
     def inbox(self) -> QuerySet[AccessRequest]:
@@ -43,14 +53,15 @@ class Surroundings:
 
     @cached_property
     def unread(self) -> int:
-        return notifications.unread_count(self.user)
+        number: int = self._pulse["unread"]
+        return number
 
     @cached_property
     def late(self) -> list[Grant]:
         """What should be gone and is not, as far as this person may see it."""
-        overdue = Q(status=GrantStatus.ACTIVE, expires_at__lt=self.now - LATE_AFTER)
-        late = Grant.objects.late(self.now) | Grant.objects.filter(overdue)
-        return list(late.visible_to(self.user).select_related("database", "holder")[:_LOUDEST])
+        if not self._pulse["late"]:
+            return []
+        return list(_overdue(self.now).visible_to(self.user).select_related("database", "holder")[:_LOUDEST])
 
     @cached_property
     def is_dba(self) -> bool:
@@ -63,6 +74,12 @@ class Surroundings:
     @cached_property
     def has_a_duty(self) -> bool:
         return self.may_read_record
+
+
+def _overdue(now: Any) -> GrantQuerySet:
+    """Access that should be gone, also where nobody has even begun to end it. `now` is a time or an expression."""
+    ending = Q(status=GrantStatus.ENDING, ending_since__lt=now - LATE_AFTER)
+    return Grant.objects.filter(ending | Q(status=GrantStatus.ACTIVE, expires_at__lt=now - LATE_AFTER))
 
 
 def surroundings(request: HttpRequest) -> Surroundings:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS
 
 from apps.core.errors import PortalError
 from apps.engines.base import Level
@@ -23,7 +24,9 @@ class RefusableForm(forms.Form):
     """A form that shows why a verb refused."""
 
     def refuse(self, error: PortalError) -> None:
-        self.add_error(error.field if error.field in self.fields else None, error.sentence)
+        field = error.field if error.field in self.fields else None
+        if error.sentence not in self.errors.get(field or NON_FIELD_ERRORS, ()):
+            self.add_error(field, error.sentence)
 
 
 class AskForm(RefusableForm):

@@ -1,4 +1,4 @@
-"""Around every page: who may see it, in which time zone it speaks, that nobody keeps a copy, and how a refusal looks."""
+"""Around every page: who may see it, in which time zone it speaks, that nobody keeps a copy, how a refusal looks."""
 
 from collections.abc import Callable
 from typing import Any, Final

@@ -8,17 +8,18 @@ from django.urls import reverse
 
 from apps.accounts.models import User
 from apps.audit.actions import Action
-from apps.audit.trail import Line
+from apps.audit.services import Line
 from apps.catalog.models import Database, Server
+from apps.portal.words import span
 
 # Action -> (tone, what somebody did). Tones are those of the timeline: "", good, wait, bad.
 _ACTS: Final[dict[str, tuple[str, str]]] = {
     Action.REQUEST_SUBMITTED: ("", "asked for access"),
     Action.REQUEST_REFUSED: ("bad", "asked for what cannot be given"),
-    Action.REQUEST_APPROVED: ("good", "approved the request: nothing is missing any more"),
+    Action.REQUEST_APPROVED: ("good", "approved the request with the last yes that it needed"),
     Action.REQUEST_DENIED: ("bad", "denied the request"),
     Action.REQUEST_CANCELLED: ("", "took the request back"),
-    Action.REQUEST_LAPSED: ("bad", "let the request lapse: nobody decided in time"),
+    Action.REQUEST_LAPSED: ("bad", "closed the request: nobody decided in time"),
     Action.DECISION_APPROVED: ("good", "said yes"),
     Action.DECISION_NARROWED: ("wait", "narrowed the request"),
     Action.DECISION_DENIED: ("bad", "said no"),
@@ -57,6 +58,10 @@ _ACTS: Final[dict[str, tuple[str, str]]] = {
     Action.RECORD_READ: ("", "read the record"),
     Action.RECORD_EXPORTED: ("", "took a copy of the record"),
 }
+_BY_POLICY: Final[dict[str, str]] = {
+    Action.REQUEST_APPROVED: "approved the request at once",
+    Action.REQUEST_DENIED: "denied the request at once",
+}
 _ACTORS: Final = {
     "policy": "The policy",
     "worker": "The portal",
@@ -76,6 +81,7 @@ class Told:
     what: str
     about: str
     path: str
+    amount: str  # of what was asked for or left, where the entry has it: "(2 tables, 1 h)"
     texts: tuple[tuple[str, str], ...]
 
 
@@ -88,6 +94,8 @@ def tell(lines: Sequence[Line]) -> list[Told]:
 
 def _told(line: Line, people: dict[str, str], things: dict[str, str]) -> Told:
     tone, what = _ACTS.get(line.action, ("", line.action.replace("_", " ").replace(".", ": ")))
+    if line.actor == "policy":
+        what = _BY_POLICY.get(line.action, what)
     who = _ACTORS.get(line.actor) or people.get(line.actor) or line.disclosed.get("person") or line.actor
     texts = [(_LABELS.get(name, _label(name)), text) for name, text in line.disclosed.items() if name != "person"]
     texts += [(_LABELS.get(name, _label(name)), "[erased]") for name in line.erased if name != "person"]
@@ -98,8 +106,16 @@ def _told(line: Line, people: dict[str, str], things: dict[str, str]) -> Told:
         what=what,
         about=people.get(line.subject) or things.get(line.subject) or line.subject,
         path=_path(line.subject),
+        amount=_amount(line),
         texts=tuple(texts),
     )
+
+
+def _amount(line: Line) -> str:
+    tables, minutes = line.facts.get("table_count"), line.facts.get("minutes")
+    if not isinstance(tables, int) or not isinstance(minutes, int):
+        return ""
+    return f"({tables} {'table' if tables == 1 else 'tables'}, {span(minutes)})"
 
 
 def _label(name: str) -> str:

@@ -70,13 +70,14 @@ def submit(*, actor: User, ask: Ask, idempotency_key: str | None = None) -> Acce
 
 @verb
 def cancel(*, actor: User, request_id: str, comment: str = "") -> AccessRequest:
-    """Withdraw one's own request while nobody has decided it. Raises NotFound, NotAllowed, Conflict, Invalid."""
+    """Withdraw one's own request while no access was made of it. Raises NotFound, NotAllowed, Conflict, Invalid."""
     comment = checked(comment, what="The comment", field="comment", at_most=MAX_REASON)
     request = locked(request_id, actor=actor)
     if request.requester_id != actor.pk:
         raise NotAllowed("Only the person who asked can cancel a request; you can deny it if it waits for you.")
-    if request.status == RequestStatus.APPROVED:
-        raise Conflict("This request is approved already: give its access back instead.")
+    # Whoever makes a grant of it locks the request first, so this cannot change before we commit.
+    if not AccessRequest.objects.filter(pk=request.pk, grant=None).exists():
+        raise Conflict("Access was made of this request already: give that back instead.")
     close(request, RequestStatus.CANCELLED, "Cancelled by the person who asked.")
     audit.record(
         Action.REQUEST_CANCELLED,

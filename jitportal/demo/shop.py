@@ -41,12 +41,16 @@ def load(cluster: Cluster, database: ShopDatabase) -> bool:
     return True
 
 
+def harden(cluster: Cluster) -> None:
+    """What every production server should have, and preflight asks for: CONNECT and TEMPORARY are PUBLIC by default."""
+    with cluster.connect() as admin:
+        for (name,) in admin.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall():
+            admin.execute(sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+
+
 def _make(admin: psycopg.Connection, name: str) -> None:
     owner = sql.Identifier(OWNER)
     if admin.execute("SELECT FROM pg_roles WHERE rolname = %s", [OWNER]).fetchone() is None:
         admin.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(owner))
     if admin.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
         admin.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(sql.Identifier(name), owner))
-    # What every production server should have, and preflight asks for: CONNECT and TEMPORARY are PUBLIC by default.
-    for (every,) in admin.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall():
-        admin.execute(sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(every)))

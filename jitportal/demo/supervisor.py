@@ -67,6 +67,7 @@ class Demo:
         for database in (shop.PRODUCTION, shop.STAGING):
             with self.terminal.step(f"Filling the target database {database.name}"):
                 shop.load(self.target, database)
+        shop.harden(self.target)
         self._manage("Telling the portal about people, servers and rules", "demo_seed")
         for program in self._programs():
             self.family.keep(program)

@@ -137,7 +137,7 @@ function setUpAsking(form) {
   form.addEventListener("htmx:afterSwap", (event) => { if (event.target.id !== "preview") show(); });
   show();
   press();
-  if (split(box.value).length) changed();
+  if ("fresh" in form.dataset && split(box.value).length) changed();
 }
 
 // Menus close when one clicks elsewhere or presses Escape.

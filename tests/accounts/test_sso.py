@@ -53,8 +53,8 @@ def test_sign_in_when_known_keeps_the_row_and_takes_the_new_name(newcomer: Newco
 
 def test_sign_in_when_provisioned_meets_the_same_row(newcomer: Newcomer, client: Client, groups: None) -> None:
     made = services.provision(
-        issuer=newcomer.provider.issuer, subject=newcomer.sub, username="alice", name="Alice Archer", email="a@b.example",
-        groups=["claim-dba"],
+        issuer=newcomer.provider.issuer, subject=newcomer.sub, username="alice", name="Alice Archer",
+        email="alice@shop.example", groups=["claim-dba"],
     )  # fmt: skip
     assert (made.is_staff, made.seen_at) == (True, None)
     newcomer.sign_in(client)
@@ -62,7 +62,9 @@ def test_sign_in_when_provisioned_meets_the_same_row(newcomer: Newcomer, client:
 
 
 def test_sign_in_when_another_has_that_name_and_address_is_another_person(newcomer: Newcomer, client: Client) -> None:
-    other = User.objects.create(username="Alice", email="alice@shop.example", issuer="https://old", subject=newcomer.sub)
+    other = User.objects.create(
+        username="Alice", email="alice@shop.example", issuer="https://old", subject=newcomer.sub
+    )
     newcomer.sign_in(client)
     user = User.objects.exclude(pk=other.pk).get()
     assert (user.username, user.issuer) == ("alice-2", newcomer.provider.issuer)
@@ -117,9 +119,7 @@ def test_start_when_the_address_asks_for_more_ignores_it(sso: object, client: Cl
     assert state["process"] == "login"
 
 
-def test_groups_follow_the_claim_on_every_sign_in(
-    newcomer: Newcomer, client: Client, groups: None, told: Told
-) -> None:
+def test_groups_follow_the_claim_on_every_sign_in(newcomer: Newcomer, client: Client, groups: None, told: Told) -> None:
     newcomer.says(preferred_username="alice", groups=["claim-storefront", "claim-dba", "claim-unknown"])
     newcomer.sign_in(client)
     user = User.objects.get()
@@ -184,7 +184,9 @@ def test_groups_when_the_claim_is_absent_refuses_and_changes_nothing(
     assert "did not say which groups" in entry.disclosed["why"]
 
 
-def test_groups_when_the_claim_has_another_name(newcomer: Newcomer, client: Client, groups: None, settings: Settings) -> None:
+def test_groups_when_the_claim_has_another_name(
+    newcomer: Newcomer, client: Client, groups: None, settings: Settings
+) -> None:
     settings.SSO_GROUPS_CLAIM = "https://shop.example/roles"
     newcomer.says(preferred_username="alice", **{"https://shop.example/roles": ["claim-billing"]})
     newcomer.sign_in(client)
@@ -248,7 +250,8 @@ def test_login_page_has_one_door(sso: object, client: Client, settings: Settings
 
 
 @pytest.mark.parametrize(
-    "path", ["signup/", "password/reset/", "password/change/", "email/", "3rdparty/", "social/signup/", "reauthenticate/"]
+    "path",
+    ["signup/", "password/reset/", "password/change/", "email/", "3rdparty/", "social/signup/", "reauthenticate/"],
 )
 def test_pages_of_allauth_are_not_there(path: str, dana: User, client: Client) -> None:
     client.force_login(dana, "apps.accounts.backends.SsoBackend")

@@ -47,13 +47,18 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES)
 def test_sign_in_when_the_id_token_lies(newcomer: Newcomer, client: Client, forger: Forger, lie: str) -> None:
     changed, sentence = LIES[lie]
-    said = {key: value.format(issuer=newcomer.provider.issuer) if isinstance(value, str) else value for key, value in changed.items()}
+    said = {
+        key: value.format(issuer=newcomer.provider.issuer) if isinstance(value, str) else value
+        for key, value in changed.items()
+    }
     forger.id_token = lambda claims: claims | said
     refused(newcomer.sign_in(client), client, status=403, says=sentence)
 
 
 @pytest.mark.parametrize("claim", ["iss", "sub", "aud", "exp", "iat", "nonce"])
-def test_sign_in_when_the_id_token_lacks_a_claim(newcomer: Newcomer, client: Client, forger: Forger, claim: str) -> None:
+def test_sign_in_when_the_id_token_lacks_a_claim(
+    newcomer: Newcomer, client: Client, forger: Forger, claim: str
+) -> None:
     forger.id_token = lambda claims: {key: value for key, value in claims.items() if key != claim}
     refused(newcomer.sign_in(client), client, status=403, says="cannot be verified")
 
@@ -171,7 +176,7 @@ def test_callback_when_the_code_is_of_another_sign_in(newcomer: Newcomer, client
 def test_callback_when_the_person_cancels(newcomer: Newcomer, client: Client) -> None:
     answer = requests.post(start(client), data={"action": "deny"}, allow_redirects=False, timeout=10)
     back = path_of(answer.headers["Location"])
-    state = [key for key in client.session["socialaccount_states"]][0]
+    state = next(iter(client.session["socialaccount_states"]))
     back = back if "state=" in back else f"{back}&state={state}"
     refused(client.get(back), client, status=403, says="was cancelled")
 
@@ -182,9 +187,7 @@ def test_callback_when_it_is_called_by_hand(sso: object, client: Client, query: 
 
 
 @pytest.mark.parametrize("body", [[], "text", {"access_token": "x"}, {"error": "invalid_grant"}])
-def test_callback_when_the_token_answer_is_odd(
-    newcomer: Newcomer, client: Client, forger: Forger, body: Any
-) -> None:
+def test_callback_when_the_token_answer_is_odd(newcomer: Newcomer, client: Client, forger: Forger, body: Any) -> None:
     back = newcomer.vouched(start(client))
     forger.token = lambda said: body
     answer = client.get(back)
@@ -203,9 +206,13 @@ def test_callback_when_the_provider_went_down(newcomer: Newcomer, client: Client
     refused(client.get(back), client, status=502, says="cannot be reached just now")
 
 
-def test_sign_in_when_sso_is_not_set_up(client: Client, settings: Settings) -> None:
-    settings.SSO_ISSUER = ""
-    refused(client.get("/accounts/sso/login/"), client, status=403, says="not set up here")
+@pytest.mark.parametrize(
+    ("issuer", "sentence"),
+    [("", "not set up here"), ("idp", "not set up here"), ("http://idp.example.org", "without TLS")],
+)
+def test_sign_in_when_sso_is_not_set_up(client: Client, settings: Settings, issuer: str, sentence: str) -> None:
+    settings.SSO_ISSUER = issuer
+    refused(client.get("/accounts/sso/login/"), client, status=403, says=sentence)
 
 
 def test_refusals_when_nobody_was_vouched_for_leave_the_record_alone(sso: object, client: Client, told: Told) -> None:

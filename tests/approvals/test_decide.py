@@ -327,7 +327,7 @@ def test_approve_counts_each_once_when_two_approvers_come_at_once(people: Cast, 
             lambda pk=request.pk: approve(actor=other, request_id=pk),
         )
         # The second finds that the step it came for is taken.
-        assert sorted(type(result).__name__ for result in results) == ["AccessRequest", "NotAllowed"]
+        assert sorted(type(result).__name__ for result in results) == ["AccessRequest", "Conflict"]
         assert status(request) == "pending"
         assert Decision.objects.filter(request=request).count() == 1
         assert approve(actor=people.dana, request_id=request.pk).status == "approved"

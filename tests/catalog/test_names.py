@@ -1,7 +1,7 @@
 """Names as people write them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.catalog.names import MAX_BYTES, WholeSchema, parse_column, parse_table, quoted, quoted_column, quoted_part
@@ -15,6 +15,7 @@ names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 @given(names, names)
+@settings(deadline=None)
 def test_parse_table_when_quoted_by_us(schema: str, name: str) -> None:
     table = TableName(schema, name)
     assert parse_table(quoted(table)) == table
@@ -22,12 +23,14 @@ def test_parse_table_when_quoted_by_us(schema: str, name: str) -> None:
 
 
 @given(names, names, names)
+@settings(deadline=None)
 def test_parse_column_when_quoted_by_us(schema: str, name: str, column: str) -> None:
     table = TableName(schema, name)
     assert parse_column(quoted_column(table, column)) == (table, column)
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_parse_table_when_given_anything(text: str) -> None:
     """It answers with a name that is written the same way again, or refuses with a sentence about the field."""
     try:

@@ -165,7 +165,7 @@ def large(people: Cast) -> Iterator[Cast]:
             kind="table",
             first_seen_at=timezone.now(),
         )
-        for n in range(20_000)
+        for n in range(5_000)
     )
     return people
 
@@ -176,18 +176,18 @@ def count(work: object) -> int:
     return len(captured)
 
 
-def test_tables_when_there_are_tens_of_thousands(large: Cast) -> None:
+def test_tables_when_there_are_thousands(large: Cast) -> None:
     """The number of SQL queries is the same as for a handful."""
     small = DatabaseFactory(slug="small", server=large.shop.server)
     fill(small)
     let_ask(small, large.shop_team)
     search(small, "", 50, large.alice)  # content types are cached from here on
-    few, many = (["sales.*", "sales.orders"], ["schema_1.*", *(f"schema_2.table_{n}" for n in range(2, 20_000, 40))])
+    few, many = (["sales.*", "sales.orders"], ["schema_1.*", *(f"schema_2.table_{n}" for n in range(2, 5_000, 40))])
     for queries, on_small, on_large in (
         (2, lambda: search(small, "order", 50, large.alice), lambda: search(large.shop, "9", 50, large.alice)),
         (1, lambda: resolve(small, few), lambda: resolve(large.shop, many)),
         (1, lambda: schemas_of(small), lambda: schemas_of(large.shop)),
     ):
         assert count(on_small) == count(on_large) == queries
-    assert search(large.shop, "table_1999", 50, large.alice).total == 11
-    assert len(resolve(large.shop, many).tables) == 1000
+    assert search(large.shop, "table_199", 50, large.alice).total == 11
+    assert len(resolve(large.shop, many).tables) == 250

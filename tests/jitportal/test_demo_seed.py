@@ -11,6 +11,7 @@ from apps.catalog.models import MASKED_LEVELS, Column, Database, Server, Table
 from jitportal.demo import shop
 from jitportal.demo.classification import CLASSIFIED
 from jitportal.demo.seed import seed
+from tests.support.shop import hardened
 from tests.support.targets import TargetServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,8 +22,9 @@ def seeded(target: TargetServer) -> Iterator[list[str]]:
     for name in ("shop", "shop-staging"):
         shop.load(target.cluster, shop.ShopDatabase(name, 100))
     said: list[str] = []
-    seed(target.cluster, said.append)
-    yield said
+    with hardened(target):
+        seed(target.cluster, said.append)
+        yield said
     for name in ("shop", "shop-staging"):
         target.drop_database(name)
 

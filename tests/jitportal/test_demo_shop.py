@@ -5,6 +5,7 @@ import pytest
 
 from jitportal.demo.classification import CLASSIFIED
 from jitportal.demo.shop import SCHEMAS, ShopDatabase, load
+from tests.support.shop import hardened
 from tests.support.targets import TargetServer
 
 SMALL = ShopDatabase("shop-small", 400)
@@ -53,13 +54,14 @@ def test_load_when_a_new_order_comes_in(shop: TargetServer) -> None:
     ) == (True,)
 
 
-def test_load_when_a_stranger_connects(shop: TargetServer) -> None:
+def test_harden_when_a_stranger_connects(shop: TargetServer) -> None:
     with shop.admin() as admin:
         admin.execute("DROP ROLE IF EXISTS shop_stranger")
         admin.execute("CREATE ROLE shop_stranger LOGIN PASSWORD 'p'")
-    for database in (SMALL.name, "postgres", "template1"):
-        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-            shop.connect("shop_stranger", "p", database)
+    with hardened(shop):
+        for database in (SMALL.name, "postgres", "template1"):
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                shop.connect("shop_stranger", "p", database)
 
 
 def test_classification_when_compared_with_the_tables(shop: TargetServer) -> None:

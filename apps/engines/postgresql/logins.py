@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import psycopg
 from psycopg import sql
 
-from apps.engines.base import LoginSpec, Opened, Refused, Target
+from apps.engines.base import LoginSpec, Opened, Refused, Target, TargetBusy
 from apps.engines.postgresql import ending, names, roles, scope_ending, scopes, scram
 from apps.engines.postgresql.connect import Connection, batch, makers_apply, session
 from apps.engines.postgresql.errors import retried
@@ -63,7 +63,7 @@ def _prepare_and_open(target: Target, spec: LoginSpec) -> tuple[Opened | None, P
         things = scopes.ensure(connection, target, spec.scope, maker=names.maker_name(spec.login))
         standing = _standing(connection, target, spec)
         if standing is None or not standing.opened:
-            batch(connection, _making(connection, target, spec, exists=standing is not None))
+            _make(connection, target, spec, exists=standing is not None)
         proof = prove(connection, spec, things)
         if proof.problems:
             return None, proof
@@ -85,6 +85,13 @@ def _standing(connection: Connection, target: Target, spec: LoginSpec) -> Standi
     return standing
 
 
+def _make(connection: Connection, target: Target, spec: LoginSpec, *, exists: bool) -> None:
+    try:
+        batch(connection, _making(connection, target, spec, exists=exists))
+    except psycopg.errors.UndefinedObject as error:
+        raise TargetBusy("The scope role was dropped as unused at this very moment.", sqlstate="42704") from error
+
+
 def _making(connection: Connection, target: Target, spec: LoginSpec, *, exists: bool) -> list[sql.Composable]:
     """One transaction. A login left half made by a lost connection is made up for, not made again."""
     role, scope_role = sql.Identifier(spec.login), names.scope_role_name(spec.scope)
@@ -96,15 +103,16 @@ def _making(connection: Connection, target: Target, spec: LoginSpec, *, exists: 
         roles.mark(spec.login, _comment(target, spec)),
         sql.SQL("ALTER ROLE {} SET search_path = {}").format(role, sql.SQL(", ").join(map(sql.Literal, schemas))),
     ]
-    return [*_as_creator(connection, target, spec), *statements]
+    # A GRANT of a role that is dropped at the same time leaves a membership in nothing; a comment waits, and fails.
+    lock_scope = roles.mark(scope_role, scopes.comment(target, spec.scope))
+    return [*_as_creator(connection, spec), lock_scope, *statements]
 
 
-def _as_creator(connection: Connection, target: Target, spec: LoginSpec) -> list[sql.Composable]:
-    if makers_apply(connection):
-        # The maker inherits from the login, without which it could not cut its sessions.
-        return [sql.SQL("SET LOCAL createrole_self_grant = 'inherit'"), *roles.become_maker(connection, spec.login)]
-    # Before 16 a GRANT of the scope does not lock it against being dropped at the same time; a comment does.
-    return [roles.mark(names.scope_role_name(spec.scope), scopes.comment(target, spec.scope))]
+def _as_creator(connection: Connection, spec: LoginSpec) -> list[sql.Composable]:
+    if not makers_apply(connection):
+        return []
+    # The maker inherits from the login, without which it could not cut its sessions.
+    return [sql.SQL("SET LOCAL createrole_self_grant = 'inherit'"), *roles.become_maker(connection, spec.login)]
 
 
 def _attributes(spec: LoginSpec) -> sql.Composed:

@@ -75,7 +75,8 @@ def prove(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> P
         *_leaks(connection, spec),
         *_cascades(connection, spec, things),
     ]
-    evidence = Evidence(checked_at=checked_at, reach=_reach(held), findings=tuple(_findings(connection, spec, things)))
+    findings = (*_findings(connection, spec, things), *_left_objects(spec, held))
+    evidence = Evidence(checked_at=checked_at, reach=_reach(held), findings=findings)
     return Proof(evidence=evidence, problems=tuple(problems))
 
 
@@ -87,6 +88,7 @@ def _held(connection: Connection, login: str) -> list[Held]:
 def _differences(spec: LoginSpec, things: Sequence[Thing], held: Sequence[Held]) -> Iterable[str]:
     """Everything approved is there, through the scope role, and nothing else is held."""
     role = names.scope_role_name(spec.scope)
+    held = [one for one in held if not _left_behind(one, role)]
     approved = {(thing.key, right, role) for thing in things for right in thing.wanted}
     approved.add((("role", "", role), "MEMBER", "membership"))
     actual = {((one.kind, one.schema, one.name), right, one.via) for one in held for right in one.privileges}
@@ -94,6 +96,11 @@ def _differences(spec: LoginSpec, things: Sequence[Thing], held: Sequence[Held])
         yield f"It would also have {right} on {_described(key)} through {via}, which was not approved: take it away."
     for key, right, via in sorted(approved - actual):
         yield f"It would lack {right} on {_described(key)}, which was approved and should come through {via}."
+
+
+def _left_behind(one: Held, role: str) -> bool:
+    """Before 16 a login may become its scope role, and what it makes as such outlives it: told, and no right."""
+    return one.kind == "other" and one.via == role and one.privileges == ["OWNER"]
 
 
 def _leaks(connection: Connection, spec: LoginSpec) -> Iterable[str]:
@@ -141,6 +148,12 @@ def _findings(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) 
     parameters = {"login": spec.login, "tables": _oids(things), "writes": spec.scope.level is Level.CHANGE}
     for what, count, examples in connection.execute(query("exposure"), parameters):
         yield _EXPOSED[what].format(count=count, names=_listed(examples, count))
+
+
+def _left_objects(spec: LoginSpec, held: Sequence[Held]) -> Iterable[str]:
+    role = names.scope_role_name(spec.scope)
+    if left := [one.name for one in held if _left_behind(one, role)]:
+        yield f"Earlier logins of this scope left {len(left)} objects to {role}: {_listed(left[:_SHOWN], len(left))}."
 
 
 def _reach(held: Sequence[Held]) -> tuple[Reach, ...]:

@@ -74,7 +74,8 @@ def ensure(connection: Connection, target: Target, scope: Scope, *, maker: str) 
 
 def comment(target: Target, scope: Scope) -> str:
     """What stands on a scope role."""
-    return names.comment(target.portal_id, f"scope: {scope.level} of {len(scope.tables)} tables of {scope.database}")
+    rights = ", ".join(names.RIGHTS[scope.level])
+    return names.comment(target.portal_id, f"scope: {rights} on {len(scope.tables)} tables of {scope.database}")
 
 
 def _look(connection: Connection, target: Target, role: str, maker: str) -> Look:

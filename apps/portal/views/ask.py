@@ -64,6 +64,7 @@ def ask(request: HttpRequest) -> HttpResponse:
             made = requests.submit(actor=user, ask=form.ask())
             return HttpResponseRedirect(reverse("portal:request", args=[made.pk]))
         except PortalError as error:
+            _preview(user, form, draft=True)  # whatever else is wrong is said at the same time
             form.refuse(error)
     return _page(request, form, status=422)
 
@@ -142,7 +143,8 @@ def _preview(user: User, form: AskForm, *, draft: bool) -> requests.Preview | No
 
 def _found(user: User, database: Database, given: QueryDict) -> dict[str, Any]:
     text = given.get("q", "")[:200].replace("\0", "")
-    offset = min(int(given["offset"]), _LAST_OFFSET) if given.get("offset", "").isdecimal() else 0
+    wanted = given.get("offset", "")
+    offset = min(int(wanted), _LAST_OFFSET) if wanted.isdecimal() and len(wanted) < 9 else 0
     found = search(database, text, PAGE, user, offset=offset)
     columns = Column.objects.filter(gone_at=None).only("table_id", "name", "classification", "position")
     prefetch_related_objects(found.tables, Prefetch("columns", queryset=columns, to_attr="shown_columns"))

@@ -24,7 +24,7 @@ def refused(request: HttpRequest, error: PortalError) -> HttpResponse:
     context = {"error": error}
     if request.headers.get("HX-Request"):
         response = render(request, "portal/refusal.html", context, status=error.status)
-        return reswap(retarget(response, "#messages"), "innerHTML show:window:top")
+        return reswap(retarget(response, "#messages"), "innerHTML")
     return render(request, "portal/error.html", context, status=error.status)
 
 

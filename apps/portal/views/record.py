@@ -10,10 +10,8 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.accounts.adminsite import person
 from apps.accounts.models import User
 from apps.audit import services as audit
-from apps.audit import trail
 from apps.audit.actions import Action
 from apps.audit.body import rfc3339
-from apps.audit.verification import verify
 from apps.core.errors import Invalid, NotAllowed
 from apps.portal.context import surroundings
 from apps.portal.forms import RecordForm
@@ -33,7 +31,7 @@ def index(request: HttpRequest) -> HttpResponse:
     form = RecordForm(request.GET)
     where, status = _where(form), 200 if form.is_valid() else 422
     before = form.cleaned_data.get("before") if form.is_valid() else None
-    lines = trail.latest(before=before, limit=_SIZE + 1, where=where) if where else []
+    lines = audit.latest(before=before, limit=_SIZE + 1, where=where) if where else []
     shown = lines[:_SIZE]
     context = _context(form) | {
         "entries": tell(shown),
@@ -61,10 +59,10 @@ def download(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 def check(request: HttpRequest) -> HttpResponse:
     """Follow the newest part of the chain now."""
     audit.read_recorded(_reader(request).audit_id)
-    size = trail.head().size
+    size = audit.head().size
     first = max(0, size - _CHECKED)
-    result = verify(from_index=first)
-    context = {"result": result, "first": first, "head": trail.checkpoint()}
+    result = audit.verify(from_index=first)
+    context = {"result": result, "first": first, "head": audit.checkpoint()}
     return render(request, "portal/record_check.html", context)
 
 
@@ -77,7 +75,7 @@ def _reader(request: HttpRequest) -> User:
 def _context(form: RecordForm) -> dict[str, Any]:
     kept = {name: value for name, value in form.data.items() if name in form.fields and value}
     kept.pop("before", None)
-    return {"form": form, "actions": _groups(), "head": trail.checkpoint(), "kept": kept}
+    return {"form": form, "actions": _groups(), "head": audit.checkpoint(), "kept": kept}
 
 
 def _groups() -> list[tuple[str, list[str]]]:
@@ -88,13 +86,13 @@ def _groups() -> list[tuple[str, list[str]]]:
     return list(nouns.items())
 
 
-def _where(form: RecordForm) -> trail.Filter | None:
+def _where(form: RecordForm) -> audit.Filter | None:
     """None where the filters cannot be meant; the form says why."""
     if not form.is_valid():
         return None
     given = form.cleaned_data
     try:
-        return trail.Filter(
+        return audit.Filter(
             action=given["action"],
             actor=_actor(given["person"]),
             subjects=_subjects(given["subject"]),
@@ -122,11 +120,11 @@ def _subjects(text: str) -> tuple[str, ...]:
     return (text,) if ":" in text else (text, *(f"{kind}:{text}" for kind in _KINDS))
 
 
-def _facts(where: trail.Filter) -> dict[str, Any]:
+def _facts(where: audit.Filter) -> dict[str, Any]:
     times = {"since": where.since, "until": where.until}
     texts = {"action": where.action, "actor": where.actor, "subjects": list(where.subjects)}
     return texts | {name: rfc3339(value) if value else None for name, value in times.items()}
 
 
-def _lines(where: trail.Filter) -> Iterator[str]:
-    return trail.trail_csv(trail.iterate(where))
+def _lines(where: audit.Filter) -> Iterator[str]:
+    return audit.trail_csv(audit.iterate(where))

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.accounts.adminsite import person
 from apps.accounts.models import User
 from apps.approvals import services as approvals
-from apps.audit import trail
+from apps.audit import services as audit
 from apps.catalog.models import Column
 from apps.catalog.names import quoted
 from apps.core.errors import NotFound, PortalError
@@ -168,7 +168,7 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
         "route": route,
         "grant": grant,
         "late": late,
-        "trail": tell(trail.entries(limit=_TRAIL, where=trail.Filter(subjects=subjects))),
+        "trail": tell(audit.entries(limit=_TRAIL, where=audit.Filter(subjects=subjects))),
         "form": form,
         "kept": set(request.POST.getlist("table")) if form.is_bound else None,
         "may_decide": _may_decide(request, row),

@@ -1,0 +1,89 @@
+"""A rule as a form: conditions to tick, and a route of one step per line."""
+
+import re
+from typing import Any, Final
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from apps.accounts.adminsite import VerbForm
+from apps.catalog.models import Database
+from apps.policies.models import LEVEL_CHOICES, Connection, Rule
+
+_STEP: Final = re.compile(r"(?:(?P<needed>\d{1,3})\s+)?(?P<kind>peer|owner|group:(?P<group>.+))")
+
+
+class StepsField(forms.CharField):
+    """A rule's steps as text: `peer`, `owner`, `group:security`, `2 owner`, each on a line of its own."""
+
+    widget = forms.Textarea(attrs={"rows": 4})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(map(step_text, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        lines = [line.strip() for line in (super().to_python(value) or "").splitlines()]
+        return [self._step(line) for line in lines if line]
+
+    def _step(self, line: str) -> dict[str, Any]:
+        found = _STEP.fullmatch(line)
+        if found is None:
+            raise ValidationError(f"“{line}” is no step: write peer, owner, group:NAME, or 2 owner for two people.")
+        group = found["group"]
+        kind = "group" if group else found["kind"]
+        return {"kind": kind, "group": group.strip() if group else None, "needed": int(found["needed"] or 1)}
+
+
+def step_text(step: dict[str, Any]) -> str:
+    """How StepsField writes one step."""
+    circle = f"group:{step['group']}" if step["kind"] == "group" else step["kind"]
+    return circle if step["needed"] == 1 else f"{step['needed']} {circle}"
+
+
+def _any_of(choices: Any) -> forms.MultipleChoiceField:
+    return forms.MultipleChoiceField(
+        choices=choices, required=False, widget=forms.CheckboxSelectMultiple, help_text="None ticked: does not matter."
+    )
+
+
+def _whether(label: str) -> forms.TypedChoiceField:
+    return forms.TypedChoiceField(
+        choices=[("", "does not matter"), ("True", "yes"), ("False", "no")],
+        coerce=lambda value: value == "True",
+        empty_value=None,
+        required=False,
+        label=label,
+    )
+
+
+class RuleForm(VerbForm):
+    """Every condition that is set has to hold; the first rule that matches decides."""
+
+    position = forms.IntegerField(
+        min_value=1, required=False, help_text="Rules are tried in this order. Empty: at the end."
+    )
+    environments = _any_of(Database.Environment.choices)
+    levels = _any_of(LEVEL_CHOICES)
+    connections = _any_of(Connection.choices)
+    classified = _whether("A table with classified columns is asked for")
+    unmask = _whether("Columns are to be unmasked")
+    whole_schema = _whether("A whole schema is asked for")
+    steps = StepsField(
+        required=False,
+        help_text="One step per line, in order: peer, owner, group:NAME, 2 owner for two. Nobody counts twice.",
+    )
+
+    class Meta:
+        model = Rule
+        fields = [
+            "name", "is_active", "environments", "levels", "connections", "classified", "unmask", "whole_schema",
+            "longer_than_minutes", "at_most_minutes", "outcome", "steps", "max_minutes",
+        ]  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and not self.instance._state.adding:
+            self.fields["position"].initial = self.instance.position
+
+    def validate_unique(self) -> None:
+        """The verb makes room for a position that is taken, and refuses a name that is."""

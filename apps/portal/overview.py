@@ -1,0 +1,65 @@
+"""What a database administrator sees first: what is late, what lives, what waits, and which servers need somebody."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.http import HttpRequest
+
+from apps.catalog.models import Database, Server
+from apps.engines.base import Severity
+from apps.grants import services as grants
+from apps.grants.models import Grant
+from apps.grants.states import LIVE
+from apps.portal.context import surroundings
+from apps.requests.models import AccessRequest
+from apps.requests.states import RequestStatus
+
+_SHOWN: Final = 10
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that a person must mend; `page` is the name of its admin page and `key` its primary key."""
+
+    page: str
+    key: str
+    name: str
+    sentences: tuple[str, ...]
+
+
+def front_page(request: HttpRequest) -> dict[str, Any]:
+    """Part of the admin's front page (accounts.adminsite)."""
+    around = surroundings(request)
+    live = Grant.objects.filter(status__in=LIVE)
+    waiting = AccessRequest.objects.filter(status=RequestStatus.PENDING)
+    servers = list(Server.objects.filter(is_active=True))
+    return {
+        "late": around.late,
+        "live": list(live.select_related("holder", "database").order_by("expires_at", "queued_at")[:_SHOWN]),
+        "live_count": live.count(),
+        "waiting": list(waiting.select_related("requester", "database").order_by("submitted_at")[:_SHOWN]),
+        "waiting_count": waiting.count(),
+        "server_count": len(servers),
+        "troubles": [*_server_troubles(servers), *_database_troubles()],
+        "health": grants.health(),
+    }
+
+
+def _server_troubles(servers: Sequence[Server]) -> list[Trouble]:
+    found = []
+    for server in servers:
+        errors = [finding["sentence"] for finding in server.findings if finding["severity"] == Severity.ERROR]
+        if server.checked_at is None:
+            errors = ["It has never been checked: run its bootstrap SQL, then check it."]
+        if errors:
+            found.append(Trouble("admin:catalog_server_change", server.pk, server.name, tuple(errors)))
+    return found
+
+
+def _database_troubles() -> list[Trouble]:
+    rows = Database.objects.filter(is_active=True, server__is_active=True).exclude(sync_error="")
+    return [
+        Trouble("admin:catalog_database_change", row.pk, row.slug, (f"Its tables could not be read: {row.sync_error}",))
+        for row in rows
+    ]

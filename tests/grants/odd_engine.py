@@ -1,0 +1,59 @@
+"""The real engine, with something happening around a call: a lost connection, a colleague who is faster."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from apps.catalog import targets
+from apps.engines.base import Closed, LoginSpec, Opened, Target, TargetUnavailable
+from apps.engines.postgresql import PostgresEngine
+
+LOST = TargetUnavailable("The connection to the server was lost; it will be tried again.")
+
+
+def fails(error: Exception) -> Callable[[], None]:
+    """Something that raises `error` when it happens."""
+
+    def happen() -> None:
+        raise error
+
+    return happen
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass
+class OddEngine(PostgresEngine):
+    """Each of these happens once, or each time while `again`. What comes after a call has let the call succeed."""
+
+    before_open: Callable[[], None] = _nothing
+    after_open: Callable[[], None] = _nothing
+    before_close: Callable[[], None] = _nothing
+    after_close: Callable[[], None] = _nothing
+    change: Callable[[Opened], Opened] = lambda opened: opened
+    again: bool = False
+
+    def open_login(self, target: Target, spec: LoginSpec) -> Opened:
+        self._happen("before_open")
+        opened = super().open_login(target, spec)
+        self._happen("after_open")
+        return self.change(opened)
+
+    def close_logins(self, target: Target, logins: Sequence[str]) -> list[Closed]:
+        self._happen("before_close")
+        closed = super().close_logins(target, logins)
+        self._happen("after_close")
+        return closed
+
+    def _happen(self, name: str) -> None:
+        happen = getattr(self, name)
+        if not self.again:
+            setattr(self, name, _nothing)
+        happen()
+
+
+def put_in(monkeypatch: pytest.MonkeyPatch, engine: OddEngine) -> None:
+    monkeypatch.setitem(targets._ENGINES, "postgresql", engine)

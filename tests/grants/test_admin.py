@@ -1,0 +1,72 @@
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from apps.core import clock
+from apps.grants.models import Grant
+from apps.grants.states import GrantStatus
+from tests.factories import Cast
+from tests.grants.stage import active, after, now_in, queued
+from tests.support.people import signed_in
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/grants/grant/"
+
+
+def revoke(client: Client, grant: Grant, **more: str) -> str:
+    answer = client.post(LIST, {"action": "revoke_now", "_selected_action": [grant.pk], **more}, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_list_shows_what_is_late_when_it_is(people: Cast) -> None:
+    late, fine = active(people.alice, minutes=1), active(people.bob, minutes=60)
+    client = signed_in(people.dana)
+
+    with clock.shifted(after(late) + timedelta(seconds=10)):
+        shown = client.get(LIST, {"late": "yes"}).content.decode()
+
+    assert late.login in shown
+    assert fine.login not in shown
+    assert fine.login in client.get(LIST).content.decode()
+
+
+def test_page_of_a_grant_shows_no_secret_and_changes_nothing(people: Cast) -> None:
+    grant = active(people.alice)
+    client = signed_in(people.dana)
+
+    page = client.get(f"{LIST}{grant.pk}/change/")
+
+    assert page.status_code == 200
+    assert "sales.orders" in page.content.decode()
+    assert 'name="_save"' not in page.content.decode()
+    assert client.post(f"{LIST}{grant.pk}/change/", {"status": "ended"}).status_code == 403
+    assert client.post(f"{LIST}{grant.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert client.get(f"{LIST}add/").status_code == 403
+    now_in(grant, GrantStatus.ACTIVE)
+
+
+def test_revoke_now_asks_for_a_reason_first_when_it_is_chosen(people: Cast) -> None:
+    grant = queued(people.alice)
+    client = signed_in(people.dana)
+
+    assert "Revoke now" in revoke(client, grant)
+    now_in(grant, GrantStatus.QUEUED)
+    assert "required" in revoke(client, grant, confirmed="yes", reason=" ")
+    now_in(grant, GrantStatus.QUEUED)
+
+    assert "Being taken away: 1." in revoke(client, grant, confirmed="yes", reason="incident 7")
+    assert now_in(grant, GrantStatus.ENDING).end_reason == "incident 7"
+    assert "taken away already" in revoke(client, grant, confirmed="yes", reason="again")
+
+
+@pytest.mark.parametrize("who", ["alice", "sam", "audrey"])
+def test_admin_is_closed_when_one_is_no_dba(people: Cast, who: str) -> None:
+    grant = queued(people.alice)
+    answer = signed_in(getattr(people, who)).post(
+        LIST, {"action": "revoke_now", "_selected_action": [grant.pk], "confirmed": "yes", "reason": "x"}
+    )
+    assert answer.status_code in {302, 403}
+    now_in(grant, GrantStatus.QUEUED)
