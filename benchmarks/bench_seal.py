@@ -1,6 +1,6 @@
 """Sealed entries per second, beside the same insert without the seal.
 
-    .venv/bin/python benchmarks/bench_seal.py [--clients 16] [--seconds 10]
+    .venv/bin/python benchmarks/bench_seal.py [--clients 16] [--seconds 5] [--rounds 3]
 
 A fresh embedded server with full durability, the web role, and the wheel's pgbench: one transaction is one entry,
 as it is written by `audit.services.record()`, alone or with one text beside it.
@@ -12,8 +12,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -39,15 +39,6 @@ INSERT INTO audit.entry (body) VALUES ('\\x{body}') RETURNING id \\gset
 INSERT INTO audit.disclosure (entry_id, field, salt, value) VALUES (:id, 'reason', '\\x{salt}', '{reason}');
 COMMIT;
 """
-
-
-@dataclass(frozen=True)
-class Run:
-    """What pgbench said: transactions per second, and how long one took on average."""
-
-    name: str
-    rate: float
-    milliseconds: float
 
 
 def body(**texts: str) -> str:
@@ -78,8 +69,8 @@ def portal(cluster: Cluster) -> str:
     return urls(passwords, host=cluster.host, port=cluster.port, database=DATABASE)[WEB]
 
 
-def bench(name: str, script: str, url: str, *, clients: int, seconds: int) -> Run:
-    """One run of pgbench, as whoever may run the server's binaries."""
+def bench(script: str, url: str, *, clients: int, seconds: int) -> float:
+    """Transactions per second in one run of pgbench."""
     pgbench = binaries(18, server_user()) / "pgbench"
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
         file.write(script)
@@ -88,15 +79,17 @@ def bench(name: str, script: str, url: str, *, clients: int, seconds: int) -> Ru
         said = subprocess.run(
             [str(part) for part in command], check=True, capture_output=True, text=True, env={"PATH": os.defpath}
         ).stdout
-    found = {key: re.search(rf"{key} = ([\d.]+)", said) for key in ("tps", "latency average")}
-    rate, latency = (float(match[1]) if match else float("nan") for match in found.values())
-    return Run(name, rate, latency)
+    found = re.search(r"tps = ([\d.]+)", said)
+    if found is None:
+        raise SystemExit(f"pgbench said no rate:\n{said}")
+    return float(found[1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3, help="in turn, so that a busy machine is busy for all")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         Path(folder).chmod(0o711)
@@ -104,13 +97,19 @@ def main() -> None:
         cluster.start()
         try:
             url = portal(cluster)
-            runs = [bench(name, script, url, **vars(given)) for name, script in scripts().items()]
+            rounds = [
+                [bench(script, url, clients=given.clients, seconds=given.seconds) for script in scripts().values()]
+                for _ in range(given.rounds)
+            ]
         finally:
             cluster.destroy()
-    print(f"{given.clients} clients, {given.seconds} s each, {os.cpu_count()} cores, PostgreSQL 18, durable")
-    print(f"{'transaction':<26}{'per second':>12}{'ms each':>10}{'ratio':>8}")
-    for run in runs:
-        print(f"{run.name:<26}{run.rate:>12,.0f}{run.milliseconds:>10.1f}{run.rate / runs[0].rate:>8.2f}")
+    print(
+        f"{given.clients} clients, {os.cpu_count()} cores, PostgreSQL 18, durable, {given.rounds} × {given.seconds} s"
+    )
+    print(f"{'transaction':<26}{'per second':>12}{'least':>8}{'most':>8}{'ratio':>8}")
+    for name, rates in zip(scripts(), zip(*rounds, strict=True), strict=True):
+        ratio = median(rate / turn[0] for rate, turn in zip(rates, rounds, strict=True))
+        print(f"{name:<26}{median(rates):>12,.0f}{min(rates):>8,.0f}{max(rates):>8,.0f}{ratio:>8.2f}")
 
 
 if __name__ == "__main__":

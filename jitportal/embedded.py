@@ -192,6 +192,7 @@ class Cluster:
         # pg_ctl would detach; a child of ours is waited for.
         command = [bin_folder / "postgres", "-D", place / "data", "-c", f"config_file={place / 'conf/postgresql.conf'}"]
         with (place / "postgresql.log").open("ab") as log:
+            os.fchmod(log.fileno(), 0o600)
             self._process = subprocess.Popen(  # noqa: S603 - no shell, fixed programs
                 [str(part) for part in (*dies_with_us("INT"), *command)],
                 stdin=subprocess.DEVNULL,

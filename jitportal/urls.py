@@ -1,8 +1,8 @@
 """Every address of the portal."""
 
-from apps.accounts.adminsite import portal_admin
 from django.urls import include, path
 
+from apps.accounts.adminsite import portal_admin
 from apps.api.api import api
 
 urlpatterns = [

@@ -39,10 +39,14 @@ def people_with_duty(duty: Duty) -> QuerySet[User]:
     return welcome_people().filter(_carries(duty)).distinct()
 
 
+def welcome() -> Q:
+    """is_welcome() as a condition."""
+    return Q(is_active=True) & (Q(emergency_until=None) | Q(emergency_until__gt=clock.in_sql()))
+
+
 def welcome_people() -> QuerySet[User]:
     """Everybody for whom is_welcome() is true."""
-    still_open = Q(emergency_until=None) | Q(emergency_until__gt=clock.in_sql())
-    return User.objects.filter(still_open, is_active=True)
+    return User.objects.filter(welcome())
 
 
 def teams_of(user: User) -> QuerySet[Group]:

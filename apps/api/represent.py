@@ -54,7 +54,8 @@ def preview(value: Preview) -> dict[str, Any]:
     }
 
 
-def request(row: AccessRequest) -> dict[str, Any]:
+def request(row: AccessRequest, *, live: bool = True) -> dict[str, Any]:
+    """`live` counts who could decide now, at the cost of queries; a list shows what was known at submission."""
     scope = row.effective
     return {
         "id": row.pk,
@@ -77,7 +78,7 @@ def request(row: AccessRequest) -> dict[str, Any]:
         "reasons": row.verdict["reasons"],
         "scope_digest": row.scope_digest,
         "risk": row.verdict["risk"],
-        "route": approvals.route_of(row),
+        "route": approvals.route_of(row, live=live),
         "grant": _grant_reference(row),
     }
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import DateTimeField, DurationField, ExpressionWrapper, Func, Value
+from django.db.models import DateTimeField, DurationField, Expression, ExpressionWrapper, Func, Value
 
 _offset = timedelta(0)
 
@@ -19,7 +19,7 @@ def now() -> datetime:
     return moment.astimezone(UTC) + _offset  # type: ignore[no-any-return]
 
 
-def in_sql() -> ExpressionWrapper:
+def in_sql() -> Expression:
     """The same moment as part of a query, for one that would otherwise need another just to ask the time."""
     told = Func(function="clock_timestamp", template="(SELECT %(function)s())", output_field=DateTimeField())
     return ExpressionWrapper(told + Value(_offset, DurationField()), output_field=DateTimeField())

@@ -5,17 +5,17 @@ in a fixed number of queries. Nobody is ever eligible for a request of their own
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from guardian.models import GroupObjectPermission, UserObjectPermission
 
 from apps.accounts.models import Duty, User
-from apps.accounts.roles import has_duty, people_with_duty, teams_of, welcome_people
+from apps.accounts.roles import has_duty, people_with_duty, teams_of, welcome, welcome_people
 from apps.catalog.models import Database
 from apps.policies.facts import Step, StepKind
 
@@ -127,32 +127,37 @@ def _asks(step: Step) -> Q:
 
 
 def _people(ids: set[str]) -> dict[str, Person]:
-    emergency_until = dict(welcome_people().filter(pk__in=ids).values_list("pk", "emergency_until"))
-    rows = User.groups.through.objects.filter(user__in=ids).values_list(
-        "user_id", "group_id", "group__name", "group__profile__is_team", "group__profile__duty"
-    )
-    groups: dict[str, list[tuple[int, str, bool | None, str | None]]] = defaultdict(list)
-    for user_id, group_id, name, is_team, duty in rows:
-        groups[user_id].append((group_id, name, is_team, duty))
-    return {
-        user_id: Person(
-            is_welcome=user_id in emergency_until,
-            groups=frozenset(name for _, name, _, _ in groups[user_id]),
-            teams=frozenset(group_id for group_id, _, is_team, _ in groups[user_id] if is_team),
-            # The emergency administrator has one duty and no other, as in accounts.roles.
-            duties=frozenset({Duty.DBA})
-            if emergency_until.get(user_id)
-            else frozenset(duty for _, _, _, duty in groups[user_id] if duty),
+    # One row for each group of a person, and one without a group for whoever is in none.
+    rows = (
+        User.objects.filter(pk__in=ids)
+        .annotate(is_welcome=ExpressionWrapper(welcome(), output_field=BooleanField()))
+        .values_list(
+            *("pk", "is_welcome", "emergency_until"),
+            *("groups", "groups__name", "groups__profile__is_team", "groups__profile__duty"),
         )
-        for user_id in ids
-    }
+    )
+    found: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for user_id, *row in rows:
+        found[user_id].append(tuple(row))
+    return {user_id: _person(of_one) for user_id, of_one in found.items()}
+
+
+def _person(rows: Sequence[tuple[Any, ...]]) -> Person:
+    is_welcome, emergency_until = rows[0][:2]
+    return Person(
+        is_welcome=is_welcome,
+        groups=frozenset(name for *_, name, _, _ in rows if name is not None),
+        teams=frozenset(group_id for _, _, group_id, _, is_team, _ in rows if is_team),
+        # The emergency administrator has one duty and no other, as in accounts.roles.
+        duties=frozenset({Duty.DBA}) if emergency_until else frozenset(duty for *_, duty in rows if duty),
+    )
 
 
 def _owners(ids: set[str], databases: set[str]) -> dict[str, frozenset[str]]:
     by_user = UserObjectPermission.objects.filter(object_pk__in=databases, user__in=ids, **_OWN)
     by_group = GroupObjectPermission.objects.filter(object_pk__in=databases, group__user__in=ids, **_OWN)
+    rows = by_user.values_list("object_pk", "user").union(by_group.values_list("object_pk", "group__user"))
     owners: dict[str, set[str]] = defaultdict(set)
-    for rows in (by_user.values_list("object_pk", "user"), by_group.values_list("object_pk", "group__user")):
-        for database_id, user_id in rows:
-            owners[database_id].add(user_id)
+    for database_id, user_id in rows:
+        owners[database_id].add(user_id)
     return {database_id: frozenset(people) for database_id, people in owners.items()}

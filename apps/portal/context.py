@@ -1,5 +1,6 @@
 """What every page of the portal shows around its content. Nothing is asked of the database until a page shows it."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -29,7 +30,7 @@ class Surroundings:
         self.user = user
 
     @cached_property
-    def _pulse(self) -> dict[str, Any]:
+    def _pulse(self) -> Mapping[str, Any]:
         """What every page shows, in one query."""
         unread = notifications.unread(self.user).order_by().values("user").annotate(number=Count("pk")).values("number")
         return User.objects.filter(pk=self.user.pk).values(

@@ -56,6 +56,7 @@ class Environment:
         folder.mkdir(parents=True, exist_ok=True)
         # The servers' own user has to pass through; secrets are in files that only we read.
         folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        (folder / "mail").mkdir(mode=0o700, exist_ok=True)
         self.secrets = self._remembered()
         if not (folder / "operator.env").exists():
             self.write(Ports(web=8000, portal_database=_NOWHERE))

@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from apps.policies.services import ensure_default_rules
 from django.test import Client
 
 from apps.accounts import services as accounts
 from apps.accounts.models import TokenScope, User
 from apps.core import clock
+from apps.policies.services import ensure_default_rules
 from apps.requests.models import AccessRequest
 from tests.factories import Cast, cast
 

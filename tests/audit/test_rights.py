@@ -68,7 +68,8 @@ def test_grant_runtime_rights_when_a_table_is_new_gives_both_roles_theirs() -> N
                    AND has_sequence_privilege(r, t || '_id_seq', 'USAGE'),
                    has_table_privilege(r, t, 'SELECT') OR has_table_privilege(r, t, 'TRUNCATE')
                    OR has_sequence_privilege(r, t || '_id_seq', 'SELECT')
-            FROM unnest(ARRAY['jitportal_web', 'jitportal_worker']) r, unnest(ARRAY['novelty', 'django_q_novelty']) t""")
+            FROM unnest(ARRAY['jitportal_web', 'jitportal_worker']) r,
+                 unnest(ARRAY['novelty', 'django_q_novelty']) t""")
         held = {(role, table): (every, some) for role, table, every, some in cursor.fetchall()}
     assert held == {
         ("jitportal_web", "novelty"): (True, True),

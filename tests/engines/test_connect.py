@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from apps.engines.base import EngineError, Refused, TargetUnavailable, Tls
+from apps.engines.base import EngineError, Refused, Target, TargetUnavailable, Tls
 from apps.engines.postgresql import PostgresEngine, connect
 from jitportal.embedded import Cluster
 from jitportal.embedded_install import installed, server_user
@@ -92,9 +92,12 @@ def test_now_when_the_name_does_not_resolve(engine: PostgresEngine, newest: Shop
         {"host": "0.0.0.0"},
     ],
 )
-def test_now_when_the_address_is_not_one(engine: PostgresEngine, newest: Shop, change: dict[str, Any]) -> None:
+def test_now_when_the_address_is_not_one(engine: PostgresEngine, change: dict[str, Any]) -> None:
+    fine = Target(
+        host="127.0.0.1", port=1, user="jitportal", password="x", tls=Tls.LOOPBACK_PLAINTEXT, portal_id="testportal"
+    )
     with pytest.raises(Refused):
-        engine.now(replace(newest.target, **change))
+        engine.now(replace(fine, **change))
 
 
 def test_now_when_a_database_name_looks_like_a_connection_string(engine: PostgresEngine, newest: Shop) -> None:

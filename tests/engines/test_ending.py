@@ -284,3 +284,47 @@ def test_close_logins_when_the_scope_holds_many_tables(engine: PostgresEngine, n
 def test_close_logins_when_the_id_is_new(engine: PostgresEngine, newest: Shop) -> None:
     (closed,) = engine.close_logins(newest.target, [names.login_name("alice", new_id())])
     assert closed.dropped
+
+
+def test_close_logins_when_the_login_holds_its_own_role(engine: PostgresEngine, shop: Shop) -> None:
+    """Whoever changes their own password in a transaction left open would hold up NOLOGIN for as long as they like."""
+    held, free = opened(engine, shop), opened(engine, shop, person="bob")
+    with shop.login(PASSWORD, held.login) as mallory:
+        mallory.execute("BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'mine'")
+        closed = {one.login: one for one in close(engine, shop, held, free)}
+        with pytest.raises(psycopg.OperationalError):
+            mallory.execute("COMMIT")
+    assert closed[held.login].dropped
+    assert closed[held.login].sessions_ended == 1
+    assert closed[free.login].dropped
+
+
+def test_close_logins_when_many_hold_the_role_in_turn(engine: PostgresEngine, shop: Shop) -> None:
+    spec = opened(engine, shop)
+    oid, stop = oid_of(shop, spec.login), threading.Event()
+
+    def hold() -> None:
+        while not stop.is_set():
+            with suppress(psycopg.Error), shop.login(PASSWORD, spec.login) as mallory:
+                mallory.execute(f"BEGIN; ALTER ROLE CURRENT_USER PASSWORD '{PASSWORD}'")
+                mallory.execute("SELECT pg_sleep(60)")
+
+    workers = [threading.Thread(target=hold) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    try:
+        (closed,) = close(engine, shop, spec)
+        assert closed.dropped
+        assert sessions_of(shop, oid) == 0
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join(timeout=30)
+
+
+def test_close_logins_when_a_prepared_transaction_holds_the_role(engine: PostgresEngine, two_phase: Shop) -> None:
+    spec = opened(engine, two_phase)
+    with two_phase.login(PASSWORD, spec.login) as mallory:
+        mallory.execute("BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'mine'")
+        mallory.execute("PREPARE TRANSACTION 'held'")
+    assert close(engine, two_phase, spec)[0].dropped

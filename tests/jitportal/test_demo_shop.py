@@ -12,9 +12,9 @@ SMALL = ShopDatabase("shop-small", 400)
 
 
 @pytest.fixture(scope="module")
-def shop(target_server: TargetServer) -> TargetServer:
-    load(target_server.cluster, SMALL)
-    return target_server
+def shop(target: TargetServer) -> TargetServer:
+    load(target.cluster, SMALL)
+    return target
 
 
 def one(shop: TargetServer, query: str) -> tuple[object, ...]:

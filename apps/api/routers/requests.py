@@ -41,10 +41,14 @@ def list_requests(
     request: HttpRequest, status: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> dict[str, Any]:
     """Requests that I may see, newest first."""
-    rows = _visible(user_of(request))
+    rows = _visible(user_of(request)).prefetch_related("decisions__decider")
     if status:
         rows = rows.filter(status=status)
-    return page(rows, ["-submitted_at", "-id"], cursor=cursor, limit=limit, represent=represent.request)
+
+    def shown(row: AccessRequest) -> dict[str, Any]:
+        return represent.request(row, live=False)
+
+    return page(rows, ["-submitted_at", "-id"], cursor=cursor, limit=limit, represent=shown)
 
 
 @router.get("/requests/{request_id}", response=RequestOut, auth=Token(TokenScope.READ))

@@ -31,6 +31,7 @@ _SETTINGS = {
     "idle_in_transaction_session_timeout": "60s",
     "TimeZone": "UTC",
     "DateStyle": "ISO",
+    "jit": "off",  # compiling the catalog queries takes longer than running them
 }
 _APPLY = """
 SELECT pg_catalog.set_config(key, value, false) FROM pg_catalog.jsonb_each_text(%s::pg_catalog.jsonb)

@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
@@ -13,8 +11,9 @@ from psycopg.rows import class_row
 
 from apps.engines.base import Closed, EngineError, Refused, Target, TargetBusy
 from apps.engines.postgresql import names, roles
-from apps.engines.postgresql.connect import Connection, batch, makers_apply, session
+from apps.engines.postgresql.connect import Connection, batch, session
 from apps.engines.postgresql.errors import explained, retried
+from apps.engines.postgresql.leftovers import Ending, drop_owned, roll_back_prepared
 from apps.engines.postgresql.queries import query
 
 # A session that had passed the password check when the login was locked shows up a little later (field notes R7).
@@ -22,27 +21,9 @@ CLEAN_SCANS = 3
 _BETWEEN_CLEAN_SCANS = 0.06
 _BETWEEN_CUTS = 0.02
 _PATIENCE = 10.0
+_LOCK_ATTEMPTS = 20
+_HELD_UP = ("55P03", "XX000", "40P01")
 _CUT_ORPHANS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IS NULL AND usesysid > 0;"
-
-
-@dataclass
-class Ending:
-    """One login on its way out."""
-
-    login: str
-    oid: int
-    comment: str | None
-    locked: bool
-    locked_at: datetime | None = None
-    clean_at: datetime | None = None
-    clean_scans: int = 0
-    cut: set[int] = field(default_factory=set)
-    leftover: str = ""
-    failure: psycopg.Error | None = None
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.login)
 
 
 def close_logins(target: Target, logins: Sequence[str]) -> list[Closed]:
@@ -54,12 +35,12 @@ def close_logins(target: Target, logins: Sequence[str]) -> list[Closed]:
 def _close(target: Target, logins: list[str]) -> list[Closed]:
     with session(target, doing="ending logins") as connection:
         found = _found(connection, logins)
-        ours = [ending for ending in found if names.is_ours(target.portal_id, ending.comment)]
-        absent = sorted(set(logins) - {ending.login for ending in found})
-        clean = _cut(connection, _lock(connection, ours))
+        ours = [one for one in found if names.is_ours(target.portal_id, one.comment)]
+        absent = sorted(set(logins) - {one.login for one in found})
+        clean = _cut(connection, _lock(connection, target, ours))
         _drop(connection, target, clean)
         closed = [*_absent(connection, absent), *_read_back(connection, clean)]
-    if logins and not closed:
+    if not closed:
         raise _reason(found, ours, absent)
     return closed
 
@@ -69,111 +50,82 @@ def _found(connection: Connection, logins: list[str]) -> list[Ending]:
         return cursor.execute(query("found"), {"logins": logins}).fetchall()
 
 
-def _lock(connection: Connection, endings: list[Ending]) -> list[Ending]:
-    """NOLOGIN for all before anything else; those that could not be locked are left out."""
-    lock = sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL VALID UNTIL '-infinity'")
-    failed = _each(connection, [one for one in endings if not one.locked], lambda one: lock.format(one.identifier))
+def _lock(connection: Connection, target: Target, endings: list[Ending]) -> list[Ending]:
+    """NOLOGIN for all before anything else; those that could not be locked are left out.
+
+    A login holds the statement up by changing its own password in a transaction that it leaves open. Then its
+    sessions are cut first, again and again, as it can sign in until it is locked.
+    """
+    _try(connection, [one for one in endings if not one.locked], _locking)
+    for _ in range(_LOCK_ATTEMPTS):
+        held_up = [one for one in endings if one.failure and one.failure.sqlstate in _HELD_UP]
+        if not held_up:
+            break
+        _scan(connection, held_up)
+        roll_back_prepared(connection, target, held_up)
+        _try(connection, held_up, _cutting_and_locking)
     locked_at = _clock(connection)
     for one in endings:
-        error = failed.get(one.login)
-        one.locked_at, one.failure = (None, error) if error else (locked_at, None)
+        one.locked_at = None if one.failure else locked_at
     return [one for one in endings if one.locked_at]
+
+
+def _locking(one: Ending) -> sql.Composable:
+    lock = "SET LOCAL lock_timeout = '300ms'; ALTER ROLE {} NOLOGIN PASSWORD NULL VALID UNTIL '-infinity'"
+    return sql.SQL(lock).format(one.identifier)
+
+
+def _cutting_and_locking(one: Ending) -> sql.Composable:
+    cut = "SELECT pg_terminate_backend(pid, 200) FROM pg_stat_activity WHERE usesysid = {}; "
+    return sql.SQL(cut).format(one.oid) + _locking(one)
 
 
 def _cut(connection: Connection, endings: list[Ending]) -> list[Ending]:
     """Terminate until three scans in a row find nothing, each login by itself; returns the clean ones."""
-    waiting, deadline = {one.oid: one for one in endings}, time.monotonic() + _PATIENCE
+    waiting, deadline = list(endings), time.monotonic() + _PATIENCE
     while waiting and time.monotonic() < deadline:
-        sessions = _sessions(connection, waiting)
+        dirty = _scan(connection, waiting)
         now = _clock(connection)
-        for one in list(waiting.values()):
-            pids = sessions.get(one.oid, set())
-            one.cut |= pids
-            one.clean_scans = 0 if pids else one.clean_scans + 1
-            if one.clean_scans == CLEAN_SCANS:
-                one.clean_at = now
-                del waiting[one.oid]
-        if sessions:
-            _terminate(connection, [one for one in waiting.values() if one.oid in sessions])
+        for one in waiting:
+            one.clean_scans = 0 if one.login in dirty else one.clean_scans + 1
+            one.clean_at = now if one.clean_scans == CLEAN_SCANS else None
+        waiting = [one for one in waiting if not one.clean_at]
+        if dirty:
+            _terminate(connection, [one for one in waiting if one.login in dirty])
         if waiting:
-            time.sleep(_BETWEEN_CUTS if sessions else _BETWEEN_CLEAN_SCANS)
+            time.sleep(_BETWEEN_CUTS if dirty else _BETWEEN_CLEAN_SCANS)
     return [one for one in endings if one.clean_at]
 
 
-def _sessions(connection: Connection, oids: Iterable[int]) -> dict[int, set[int]]:
-    """Role oid -> pids. By oid: the session of a dropped role has no name any more."""
-    statement = "SELECT usesysid, array_agg(pid) FROM pg_stat_activity WHERE usesysid = ANY (%s::oid[]) GROUP BY 1"
-    return {oid: set(pids) for oid, pids in connection.execute(statement, [list(oids)])}
+def _scan(connection: Connection, endings: list[Ending]) -> set[str]:
+    """Those that have sessions now. By oid: the session of a dropped role has no name any more."""
+    statement = "SELECT usesysid, pid FROM pg_stat_activity WHERE usesysid = ANY (%s::oid[])"
+    by_oid = {one.oid: one for one in endings}
+    dirty = set()
+    for oid, pid in connection.execute(statement, [list(by_oid)]):
+        by_oid[oid].cut.add(pid)
+        dirty.add(by_oid[oid].login)
+    return dirty
 
 
 def _terminate(connection: Connection, endings: list[Ending]) -> None:
     """Signals are sent to all at once; that the sessions are gone is for the next scan to see."""
     for leader, group in _by_creator(connection, endings):
         cut = sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = ANY ({}::oid[])")
-        batch(connection, [*leader, cut.format(sql.Literal([one.oid for one in group]))])
+        batch(connection, [*leader, cut.format([one.oid for one in group])])
 
 
 def _drop(connection: Connection, target: Target, endings: list[Ending]) -> None:
     """What they own and what names them, in every database, then the roles. What is in the way becomes `leftover`."""
-    _roll_back_prepared(connection, target, endings)
-    _drop_owned(connection, target, endings)
+    roll_back_prepared(connection, target, endings)
+    drop_owned(connection, target, endings)
     free = [one for one in endings if not one.leftover]
-    failed = _each(connection, free, lambda one: sql.SQL("DROP ROLE IF EXISTS {}").format(one.identifier))
+    _try(connection, free, lambda one: sql.SQL("DROP ROLE IF EXISTS {}").format(one.identifier))
     for one in free:
-        if error := failed.get(one.login):
-            detail = (error.diag.message_detail or "").replace("\n", "; ")[:500]
-            one.leftover = f"The role cannot be dropped: {error.diag.message_primary}. {detail}".strip()
-
-
-def _roll_back_prepared(connection: Connection, target: Target, endings: list[Ending]) -> None:
-    """A prepared transaction outlives its session and holds its locks; only its owner or a superuser may end it."""
-    by_name = {one.login: one for one in endings}
-    statement = "SELECT owner::text, gid, database::text FROM pg_prepared_xacts WHERE owner = ANY (%s::text[]::name[])"
-    for owner, gid, database in connection.execute(statement, [list(by_name)]).fetchall():
-        one = by_name[owner]
-        with (
-            _keeping_leftover(one, f"a prepared transaction in the database “{database}”"),
-            session(target, database, doing="rolling back a prepared transaction") as there,
-        ):
-            options = sql.SQL(" WITH SET TRUE" if makers_apply(there) else "")
-            grant = sql.SQL("GRANT {} TO CURRENT_USER").format(one.identifier) + options
-            batch(there, [*roles.become_maker(there, one.login), grant])
-            there.execute(sql.SQL("SET ROLE {}").format(one.identifier))
-            there.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
-
-
-def _drop_owned(connection: Connection, target: Target, endings: list[Ending]) -> None:
-    """Only where pg_shdepend says so, and never reassigned: another owner would lend it rights (field notes R9)."""
-    by_oid = {one.oid: one for one in endings}
-    statement = """
-        SELECT DISTINCT d.refobjid, coalesce(b.datname::text, current_database()::text)
-        FROM pg_shdepend d LEFT JOIN pg_database b ON b.oid = d.dbid
-        WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = ANY (%s::oid[]) ORDER BY 2, 1
-    """
-    rows = connection.execute(statement, [list(by_oid)]).fetchall()
-    for database, group in groupby(rows, key=lambda row: str(row[1])):
-        for one in [by_oid[oid] for oid, _ in group]:
-            with (
-                _keeping_leftover(one, f"objects in the database “{database}”"),
-                session(target, database, doing=f"dropping what {one.login} owns") as there,
-            ):
-                batch(there, _dropping_owned(there, one))
-
-
-def _dropping_owned(connection: Connection, one: Ending) -> list[sql.Composable]:
-    # Before 16 the manager is no member of what it creates, and only a member may drop what a role owns.
-    own = [] if makers_apply(connection) else [sql.SQL("GRANT {} TO CURRENT_USER").format(one.identifier)]
-    drop = sql.SQL("DROP OWNED BY {}").format(one.identifier)
-    return [*roles.become_maker(connection, one.login), *own, drop]
-
-
-@contextmanager
-def _keeping_leftover(one: Ending, what: str) -> Iterator[None]:
-    """Access is already zero: what cannot be cleaned up now is told, and tried again by the next call."""
-    try:
-        yield
-    except EngineError as error:
-        one.leftover = f"{one.login} left {what}. {error.sentence}"
+        if one.failure:
+            diagnosis = one.failure.diag
+            detail = (diagnosis.message_detail or "").replace("\n", "; ")[:500]
+            one.leftover = f"The role cannot be dropped: {diagnosis.message_primary}. {detail}".strip()
 
 
 def _read_back(connection: Connection, endings: list[Ending]) -> list[Closed]:
@@ -227,29 +179,38 @@ def _reason(found: list[Ending], ours: list[Ending], absent: list[str]) -> Engin
     return Refused(f"{found[0].login} is not marked as this portal's on the server; it was not touched.")
 
 
-def _each(
-    connection: Connection, endings: list[Ending], statement: Callable[[Ending], sql.Composable]
-) -> dict[str, psycopg.Error]:
-    """The same for each login: all of a creator's in one go, and one by one where that failed. Returns failures."""
-    failed: dict[str, psycopg.Error] = {}
+def _try(connection: Connection, endings: list[Ending], statement: Callable[[Ending], sql.Composable]) -> None:
+    """The same for each login: all of a creator's in one go, one by one where that failed. Sets `failure`."""
     for leader, group in _by_creator(connection, endings):
         try:
             batch(connection, [*leader, *(statement(one) for one in group)])
         except psycopg.Error:
             for one in group:
-                try:
-                    batch(connection, [*leader, statement(one)])
-                except psycopg.Error as error:
-                    if connection.broken:
-                        raise
-                    failed[one.login] = error
-    return failed
+                one.failure = _failure(connection, [*leader, statement(one)])
+        else:
+            for one in group:
+                one.failure = None
 
 
-def _by_creator(connection: Connection, endings: list[Ending]) -> Iterator[tuple[list[sql.Composable], list[Ending]]]:
+def _failure(connection: Connection, statements: list[sql.Composable]) -> psycopg.Error | None:
+    try:
+        batch(connection, statements)
+    except psycopg.Error as error:
+        if connection.broken:
+            raise
+        return error
+    return None
+
+
+def _by_creator(
+    connection: Connection, endings: Iterable[Ending]
+) -> Iterator[tuple[list[sql.Composable], list[Ending]]]:
     """Logins with the statement that must come first, so that as many as can be share a transaction."""
-    key: Callable[[Ending], str] = lambda one: names.maker_name(one.login)  # noqa: E731
-    for _, group in groupby(sorted(endings, key=key), key=key):
+
+    def creator(one: Ending) -> str:
+        return names.maker_name(one.login)
+
+    for _, group in groupby(sorted(endings, key=creator), key=creator):
         alike = list(group)
         yield roles.become_maker(connection, alike[0].login), alike
 

@@ -118,9 +118,12 @@ def _page(
 
 def _initial(user: User, given: QueryDict) -> dict[str, Any]:
     """What an address may bring along: a database and tables, or an earlier request to ask for again."""
-    first = AccessRequest.objects.visible_to(user).filter(pk=given.get("again", "")).select_related("database").first()
-    if first is None:
+    again = given.get("again", "").replace("\0", "")
+    if not again:
         return {"database": given.get("database", ""), "tables": "\n".join(given.getlist("table"))}
+    first = AccessRequest.objects.visible_to(user).select_related("database").filter(pk=again).first()
+    if first is None:
+        return {}
     return {
         "database": first.database.slug,
         "tables": "\n".join(quoted(table) for table in first.effective.tables),

@@ -29,13 +29,17 @@ same(schema, name, col, rel, attnum) AS (
   SELECT s.schema, s.name, s.col, kin.b, a.attnum
   FROM same s JOIN kin ON kin.a = s.rel JOIN pg_attribute a ON a.attrelid = kin.b AND a.attname = s.col::name
 ),
--- pg_depend leaves out whole-row references; they stand in the rule's text as column 0.
+-- pg_depend leaves out whole-row references; they stand in the rule's text as column 0. OFFSET 0 has the views of
+-- one table after the other looked up: thousands of columns compared with all dependencies would take minutes.
 carriers(view, schema, name, col) AS (
-  SELECT DISTINCT ON (r.ev_class, s.schema, s.name) r.ev_class, s.schema, s.name, s.col
-  FROM same s
-  JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = s.rel AND d.classid = 'pg_rewrite'::regclass
-  JOIN pg_rewrite r ON r.oid = d.objid AND r.rulename = '_RETURN' AND r.ev_class <> s.rel
-  WHERE d.refobjsubid IN (0, s.attnum) OR s.attnum IS NULL OR r.ev_action::text ~ ':varattno 0 '
+  SELECT DISTINCT ON (v.ev_class, s.schema, s.name) v.ev_class, s.schema, s.name, s.col
+  FROM same s CROSS JOIN LATERAL (
+    SELECT r.ev_class FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid AND r.rulename = '_RETURN'
+    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = s.rel AND d.classid = 'pg_rewrite'::regclass
+      AND r.ev_class <> s.rel
+      AND (d.refobjsubid IN (0, s.attnum) OR s.attnum IS NULL OR r.ev_action::text ~ ':varattno 0 ')
+    OFFSET 0
+  ) AS v
 ),
 -- What a security_invoker view reads is checked against the login itself, so nothing passes through it.
 views(oid, relnamespace, relkind, relacl) AS MATERIALIZED (
@@ -46,11 +50,14 @@ views(oid, relnamespace, relkind, relacl) AS MATERIALIZED (
 tainted(view, root) AS (
   SELECT view, view FROM carriers JOIN views ON views.oid = carriers.view
   UNION
-  SELECT r.ev_class, t.root
-  FROM tainted t
-  JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.view AND d.classid = 'pg_rewrite'::regclass
-  JOIN pg_rewrite r ON r.oid = d.objid AND r.rulename = '_RETURN' AND r.ev_class <> t.view
-  JOIN views ON views.oid = r.ev_class
+  SELECT v.ev_class, t.root
+  FROM tainted t CROSS JOIN LATERAL (
+    SELECT r.ev_class FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid AND r.rulename = '_RETURN'
+    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = t.view AND d.classid = 'pg_rewrite'::regclass
+      AND r.ev_class <> t.view
+    OFFSET 0
+  ) AS v
+  JOIN views ON views.oid = v.ev_class
 ),
 privileges(rel, attnum, right_, grantee) AS MATERIALIZED (
   SELECT c.oid, NULL::int2, a.privilege_type, a.grantee

@@ -1,0 +1,212 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.urls import resolve
+
+from apps.accounts.models import User
+from apps.approvals.services import approve, deny
+from apps.audit import services as audit
+from apps.audit.actions import Action
+from apps.core import clock
+from apps.grants import services as grants
+from apps.grants.states import GrantStatus
+from apps.notifications import services
+from apps.notifications.models import Cursor, Notification
+from apps.requests.models import AccessRequest
+from apps.requests.services import Ask, lapse_due, submit
+from jitportal.portal_database import WEB
+from tests.factories import Cast, fresh
+from tests.grants.odd_engine import LOST, OddEngine, fails, put_in
+from tests.grants.stage import active, after, approved_by_people, now_in, queued
+from tests.support.portal import PortalDatabase
+from tests.support.record import body, insert
+from tests.support.threads import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def told(user: User) -> list[str]:
+    """What somebody was told since the test began, in order."""
+    services.fold()
+    return [row.kind for row in Notification.objects.filter(user=user).order_by("entry_index", "pk")]
+
+
+def asked(people: Cast, **parts: Any) -> AccessRequest:
+    usual: dict[str, Any] = {
+        "database": "shop",
+        "level": "query",
+        "tables": ("sales.orders",),
+        "connection": "direct",
+        "minutes": 60,
+        "reason": "Order 4711 is charged twice.",
+    }
+    return submit(actor=fresh(people.alice), ask=Ask(**usual | parts))
+
+
+def test_fold_tells_whoever_can_decide_when_a_request_waits(people: Cast) -> None:
+    request = asked(people)
+
+    assert told(people.bob) == ["waiting"]
+    assert told(people.dana) == told(people.alice) == told(people.carol) == told(people.sam) == []
+    notification = Notification.objects.get()
+    assert notification.text == "alice asks for access to shop; it waits for you to decide."
+    match = resolve(notification.path)
+    assert (match.view_name, match.kwargs) == ("portal:request", {"request_id": request.pk})
+
+
+def test_fold_tells_the_next_circle_when_a_step_is_taken(people: Cast) -> None:
+    request = asked(people)
+    approve(actor=fresh(people.bob), request_id=request.pk)
+
+    assert told(people.dana) == ["waiting"]
+
+    approve(actor=fresh(people.dana), request_id=request.pk)
+    assert told(people.dana) == ["waiting"]
+    assert told(people.alice) == ["decided"]
+
+
+def test_fold_tells_nobody_to_decide_when_it_is_decided_by_then(people: Cast) -> None:
+    deny(actor=fresh(people.bob), request_id=asked(people).pk, comment="not now")
+
+    assert told(people.bob) == told(people.dana) == []
+    assert told(people.alice) == ["decided"]
+
+
+def test_fold_tells_the_requester_when_nobody_decided(people: Cast) -> None:
+    asked(people)
+    with clock.shifted(timedelta(days=30)):
+        lapse_due()
+
+    assert told(people.alice) == ["decided"]
+
+
+def test_fold_tells_the_requester_when_the_yes_does_not_hold_any_more(people: Cast) -> None:
+    request = approved_by_people(people)
+    User.objects.filter(pk=people.dana.pk).update(is_active=False)
+    grants.open_approved()
+
+    assert now_is(request) == "denied"
+    assert told(people.alice) == ["decided", "decided"]
+
+
+def now_is(request: AccessRequest) -> str:
+    request.refresh_from_db()
+    return request.status
+
+
+def test_fold_tells_the_holder_each_step_when_a_grant_lives_and_ends(people: Cast) -> None:
+    grant = active(people.alice, minutes=5)
+    assert told(people.alice) == ["ready"]
+
+    with clock.shifted(timedelta(minutes=4)):
+        grants.warn_expiring()
+    assert told(people.alice) == ["ready", "expiring"]
+
+    with clock.shifted(after(grant)):
+        grants.end_due(server_id=grant.server_id)
+    assert told(people.alice) == ["ready", "expiring", "ended"]
+    last = Notification.objects.filter(user=people.alice).order_by("-entry_index")[0]
+    assert "its time was up" in last.text
+    match = resolve(last.path)
+    assert (match.view_name, match.kwargs) == ("portal:grant", {"grant_id": grant.pk})
+    assert Notification.objects.exclude(user=people.alice).count() == 0
+
+
+def test_fold_names_the_holders_own_time_when_it_names_a_time(people: Cast) -> None:
+    User.objects.filter(pk=people.alice.pk).update(time_zone="Asia/Kathmandu")
+    active(people.alice)
+
+    assert told(people.alice) == ["ready"]
+    assert "(Asia/Kathmandu)" in Notification.objects.get().text
+
+
+def test_fold_tells_once_when_a_grant_cannot_be_made_at_first(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in(monkeypatch, OddEngine(before_open=fails(LOST)))
+    grant = queued(people.alice)
+    grants.issue(grant_id=grant.pk)
+    assert told(people.alice) == ["delayed"]
+
+    with clock.shifted(timedelta(seconds=10)):
+        grants.issue(grant_id=grant.pk)
+    now_in(grant, GrantStatus.ACTIVE)
+    assert told(people.alice) == ["delayed", "ready"]
+
+
+def test_fold_tells_everybody_concerned_once_when_an_end_is_late(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    grant = active(people.alice, minutes=1)
+    put_in(monkeypatch, OddEngine(before_close=fails(LOST), again=True))
+    with clock.shifted(after(grant)):
+        grants.end_due(server_id=grant.server_id)
+
+    assert told(people.alice) == ["ready", "late"]
+    assert told(people.dana) == ["late"]
+    assert told(people.bob) == told(people.carol) == []
+
+
+def test_fold_is_not_late_when_it_is_over_by_then(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    grant = active(people.alice, minutes=1)
+    put_in(monkeypatch, OddEngine(before_close=fails(LOST)))
+    for moment in (after(grant), after(grant) + timedelta(seconds=20)):
+        with clock.shifted(moment):
+            grants.end_due(server_id=grant.server_id)
+
+    assert told(people.alice) == ["ready", "ended"]
+    assert told(people.dana) == []
+
+
+def test_fold_believes_only_workers_when_a_grant_is_said_to_be_issued(
+    people: Cast, portal_database: PortalDatabase
+) -> None:
+    grant = active(people.alice)
+    told(people.alice)
+    with portal_database.connect(WEB) as web:
+        insert(web, body(action=Action.GRANT_ENDED, actor="worker", subject=grant.audit_id))
+
+    assert told(people.alice) == ["ready"]
+
+
+@pytest.mark.parametrize("subject", ["grant:nowhere", "request:nowhere", "nothing", "grant:"])
+@pytest.mark.parametrize("action", [Action.GRANT_EXPIRING, Action.REQUEST_SUBMITTED])
+def test_fold_goes_on_when_an_entry_is_about_nothing(
+    people: Cast, portal_database: PortalDatabase, action: str, subject: str
+) -> None:
+    with portal_database.connect(WEB) as web:
+        insert(web, body(action=action, subject=subject))
+    asked(people)
+
+    assert told(people.bob) == ["waiting"]
+    assert Cursor.objects.get().next_index == audit.head().size
+
+
+def test_fold_tells_once_when_two_workers_fold_at_once(people: Cast) -> None:
+    for _ in range(5):
+        asked(people)
+
+    results = at_once(services.fold, services.fold)
+
+    assert sum(results) == 5
+    assert Notification.objects.filter(user=people.bob, kind="waiting").count() == 5
+
+
+def test_fold_starts_at_the_beginning_when_there_is_no_cursor(people: Cast) -> None:
+    Cursor.objects.all().delete()
+    asked(people)
+
+    services.fold()
+
+    assert Notification.objects.get().user == people.bob
+
+
+def test_mark_read_is_for_ones_own_when_ids_are_given(people: Cast) -> None:
+    asked(people)
+    asked(people)
+    services.fold()
+    first, _ = Notification.objects.filter(user=people.bob).values_list("pk", flat=True)
+    assert services.unread_count(people.bob) == 2
+
+    assert services.mark_read(actor=people.carol, ids=[first]) == 0
+    assert services.mark_read(actor=people.bob, ids=[first]) == 1
+    assert services.unread_count(people.bob) == 1
+    assert services.mark_read(actor=people.bob, ids=None) == 1
+    assert services.unread_count(people.bob) == 0
