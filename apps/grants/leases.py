@@ -20,8 +20,9 @@ from apps.core.ids import new_id
 from apps.core.nudge import nudge
 from apps.grants.models import Grant, ServerLease
 
-# Longer than an engine takes for one login, shorter than people wait when a worker was killed.
-LEASE: Final = timedelta(seconds=60)
+# Longer than the work takes as a rule; after a killed worker others wait as long. Where it was too short, two work on
+# the same login, which engines allow for.
+LEASE: Final = timedelta(seconds=30)
 
 
 def new_token() -> str:

@@ -186,8 +186,9 @@ def test_preflight_when_nothing_can_be_issued(
         (
             "CREATE POLICY mine ON sales.orders USING (CURRENT_USER = 'x');"
             "CREATE POLICY tenant ON sales.orders WITH CHECK (total > current_setting('app.t')::int);"
-            "CREATE POLICY plain ON sales.orders USING (total > 0)",
-            ("2 row security policies", "mine on sales.orders, tenant on sales.orders"),
+            "CREATE POLICY who ON hr.salaries USING (session_user::text = 'x');"
+            "CREATE POLICY plain ON sales.orders USING (total > 0 AND current_date > '2000-01-01')",
+            ("3 row security policies", "mine on sales.orders, tenant on sales.orders, who on hr.salaries"),
         ),
         (
             "GRANT TEMPORARY ON DATABASE {db} TO PUBLIC",
@@ -197,13 +198,13 @@ def test_preflight_when_nothing_can_be_issued(
     ],
 )
 def test_preflight_when_something_is_dangerous(
-    engine: PostgresEngine, newest: Shop, spoil: str, said: tuple[str, ...]
+    engine: PostgresEngine, shop: Shop, spoil: str, said: tuple[str, ...]
 ) -> None:
-    newest.run(spoil.format(db=newest.database))
-    warnings = sentences(engine, newest, Severity.WARNING)
+    shop.run(spoil.format(db=shop.database))
+    warnings = sentences(engine, shop, Severity.WARNING)
     for part in said:
         assert part in warnings
-    assert sentences(engine, newest, Severity.ERROR) == ""
+    assert sentences(engine, shop, Severity.ERROR) == ""
 
 
 def test_preflight_when_its_fixes_are_run(engine: PostgresEngine, shop: Shop) -> None:

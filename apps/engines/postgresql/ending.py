@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
 from itertools import groupby
 
@@ -21,7 +22,6 @@ CLEAN_SCANS = 3
 _BETWEEN_CLEAN_SCANS = 0.06
 _BETWEEN_CUTS = 0.02
 _PATIENCE = 10.0
-_LOCK_ATTEMPTS = 20
 _HELD_UP = ("55P03", "XX000", "40P01")
 _CUT_ORPHANS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IS NULL AND usesysid > 0;"
 
@@ -51,33 +51,41 @@ def _found(connection: Connection, logins: list[str]) -> list[Ending]:
 
 
 def _lock(connection: Connection, target: Target, endings: list[Ending]) -> list[Ending]:
-    """NOLOGIN for all before anything else; those that could not be locked are left out.
-
-    A login holds the statement up by changing its own password in a transaction that it leaves open. Then its
-    sessions are cut first, again and again, as it can sign in until it is locked.
-    """
-    _try(connection, [one for one in endings if not one.locked], _locking)
-    for _ in range(_LOCK_ATTEMPTS):
-        held_up = [one for one in endings if one.failure and one.failure.sqlstate in _HELD_UP]
-        if not held_up:
-            break
-        _scan(connection, held_up)
-        roll_back_prepared(connection, target, held_up)
-        _try(connection, held_up, _cutting_and_locking)
+    """NOLOGIN for all before anything else; those that could not be locked are left out."""
+    # Short: what is in the way is seen to one by one, and nobody waits for another's.
+    at_once = sql.SQL("SET LOCAL lock_timeout = '300ms'; ")
+    _try(connection, [one for one in endings if not one.locked], lambda one: at_once + _locking(one))
+    for one in endings:
+        if one.failure and one.failure.sqlstate in _HELD_UP:
+            _lock_against_resistance(connection, target, one)
     locked_at = _clock(connection)
     for one in endings:
         one.locked_at = None if one.failure else locked_at
     return [one for one in endings if one.locked_at]
 
 
-def _locking(one: Ending) -> sql.Composable:
-    lock = "SET LOCAL lock_timeout = '300ms'; ALTER ROLE {} NOLOGIN PASSWORD NULL VALID UNTIL '-infinity'"
-    return sql.SQL(lock).format(one.identifier)
+def _locking(one: Ending) -> sql.Composed:
+    lock = sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL VALID UNTIL '-infinity'")
+    return lock.format(one.identifier)
 
 
-def _cutting_and_locking(one: Ending) -> sql.Composable:
-    cut = "SELECT pg_terminate_backend(pid, 200) FROM pg_stat_activity WHERE usesysid = {}; "
-    return sql.SQL(cut).format(one.oid) + _locking(one)
+def _lock_against_resistance(connection: Connection, target: Target, one: Ending) -> None:
+    """A login holds its role by changing its own password in a transaction that it leaves open, and can sign in again
+    and again to do so. We stand in the same queue while all who are in it are cut: so we come first.
+    """
+    roll_back_prepared(connection, target, [one])
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = pool.submit(_lock_alone, target, one)
+        while not waiting.done():
+            if _scan(connection, [one]):
+                _terminate(connection, [one])
+            wait([waiting], timeout=_BETWEEN_CUTS)
+        one.failure = waiting.result()
+
+
+def _lock_alone(target: Target, one: Ending) -> psycopg.Error | None:
+    with session(target, doing=f"locking {one.login}") as connection:
+        return _failure(connection, [*roles.become_maker(connection, one.login), _locking(one)])
 
 
 def _cut(connection: Connection, endings: list[Ending]) -> list[Ending]:

@@ -38,10 +38,14 @@ found(what, name, fix) AS (
   SELECT 'notify', p.oid::regprocedure::text, ''
   FROM pg_proc p JOIN schemas s ON s.oid = p.pronamespace WHERE p.prosrc ~* '\m(pg_notify|notify)\M'
   UNION ALL
+  -- From the stored tree: 9 to 12 are CURRENT_ROLE, CURRENT_USER, USER and SESSION_USER. pg_get_expr() would wait
+  -- for whoever has locked the table.
   SELECT 'policy', format('%%s on %%s.%%s', p.polname, n.nspname, c.relname), ''
   FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE concat(pg_get_expr(p.polqual, p.polrelid), ' ', pg_get_expr(p.polwithcheck, p.polrelid))
-        ~* '\m(current_user|session_user|current_role|user|current_setting)\M'
+  CROSS JOIN LATERAL concat(p.polqual::text, ' ', p.polwithcheck::text) AS tree
+  WHERE tree ~ '\{SQLVALUEFUNCTION :op (9|10|11|12) '
+     OR EXISTS (SELECT FROM pg_proc f WHERE f.oid < 16384 AND f.proname = 'current_setting'
+                AND tree ~ format(':funcid %%s ', f.oid))
 )
 SELECT what, count(*), (array_agg(name ORDER BY name))[1:5],
        array_to_string((array_agg(DISTINCT fix ORDER BY fix) FILTER (WHERE fix <> ''))[1:20], E'\n')
