@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import authenticate, login
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
@@ -43,7 +43,7 @@ def login_page(request: HttpRequest) -> HttpResponse:
     """One door. Whoever is in already goes on."""
     wanted = get_next_redirect_url(request)
     if request.user.is_authenticated:
-        return redirect(wanted or settings.LOGIN_REDIRECT_URL)
+        return HttpResponseRedirect(wanted or settings.LOGIN_REDIRECT_URL)
     return render(request, "accounts/login.html", {"next": wanted, "sso_name": settings.SSO_NAME})
 
 
@@ -90,7 +90,7 @@ def emergency(request: HttpRequest) -> HttpResponse:
         else:
             login(request, user)
             request.session.set_expiry(user.emergency_until)
-            return redirect(wanted or settings.LOGIN_REDIRECT_URL)
+            return HttpResponseRedirect(wanted or settings.LOGIN_REDIRECT_URL)
     return render(request, "accounts/emergency.html", {"form": form, "next": wanted}, status=status)
 
 

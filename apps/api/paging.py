@@ -6,11 +6,14 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from django.core.exceptions import ValidationError
+from django.db import DataError
 from django.db.models import Model, Q, QuerySet
 
 from apps.core.errors import Invalid
 
 MAX_LIMIT = 1000
+_FORGED = "This cursor is not one that a list gave out."
 M = TypeVar("M", bound=Model)
 
 
@@ -20,12 +23,21 @@ def page(
     """One page of `rows` by keyset over `order` (field names, `-` for descending; the last one is unique)."""
     if not 1 <= limit <= MAX_LIMIT:
         raise Invalid(f"limit must be between 1 and {MAX_LIMIT}.", field="limit")
-    if cursor:
-        rows = rows.filter(_after(order, _decode(cursor, len(order))))
-    found = list(rows.order_by(*order)[: limit + 1])
+    found = _read(rows, order, cursor=cursor, limit=limit + 1)
     more, found = len(found) > limit, found[:limit]
     next_cursor = _encode([getattr(found[-1], name.lstrip("-")) for name in order]) if more else None
     return {"items": [represent(row) for row in found], "next": next_cursor}
+
+
+def _read(rows: QuerySet[M], order: Sequence[str], *, cursor: str | None, limit: int) -> list[M]:
+    if not cursor:
+        return list(rows.order_by(*order)[:limit])
+    values = _decode(cursor, len(order))
+    try:
+        return list(rows.filter(_after(order, values)).order_by(*order)[:limit])
+    # What its column does not take: no time, one beyond the calendar, half a character.
+    except (ValidationError, ValueError, OverflowError, DataError) as error:
+        raise Invalid(_FORGED, field="cursor") from error
 
 
 def _after(order: Sequence[str], values: Sequence[str]) -> Q:
@@ -45,7 +57,7 @@ def _decode(cursor: str, length: int) -> list[str]:
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError) as error:
-        raise Invalid("This cursor is not one that a list gave out.", field="cursor") from error
+        raise Invalid(_FORGED, field="cursor") from error
     if not (isinstance(values, list) and len(values) == length and all(isinstance(value, str) for value in values)):
-        raise Invalid("This cursor is not one that a list gave out.", field="cursor")
+        raise Invalid(_FORGED, field="cursor")
     return values

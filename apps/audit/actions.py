@@ -53,6 +53,7 @@ class Action(StrEnum):
     GRANT_ENDING = "grant.ending"  # intent, with its cause
     GRANT_ENDED = "grant.ended"  # absence was read back from the target
     GRANT_END_FAILED = "grant.end_failed"  # will be tried again
+    GRANT_REFUSED = "grant.refused"  # somebody tried to use or end the access who may not
     CREDENTIAL_SHOWN = "credential.shown"
 
     RECORD_READ = "record.read"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.db import connection
 from apps.audit.body import Body, read, rfc3339
 from apps.audit.canonical import Json
 from apps.audit.chain import Head, commitment, micros
+from apps.audit.checks import check_seal, check_texts
 from apps.audit.models import Seal, SealQuerySet
 from apps.core import csvsafe
 from apps.core.errors import Invalid
@@ -39,7 +41,8 @@ EVERYTHING: Final = Filter()
 class Line:
     """One entry as people and the API read it. A text that was erased is named in `erased`, not in `disclosed`.
 
-    `problem` is a sentence where the body is not what the portal writes; then only the seal's words are shown.
+    `problem` says in a sentence why the entry is not to be believed as it stands. Where the body is not what the
+    portal writes, only the seal's words are shown.
     """
 
     index: int
@@ -95,7 +98,7 @@ def iterate(where: Filter = EVERYTHING) -> Iterator[Line]:
 
 def trail_csv(lines: Iterable[Line]) -> Iterator[str]:
     """Lines of a CSV file that a spreadsheet can open safely. It is for reading: proofs need the bodies."""
-    header = ["index", "recorded_at", "recorded_by", "at", "actor", "action", "subject", "details"]
+    header = ["index", "recorded_at", "recorded_by", "at", "actor", "action", "subject", "details", "problem"]
     return csvsafe.stream([*header, *TEXT_COLUMNS, "other_texts", "hash"], map(_cells, lines))
 
 
@@ -107,12 +110,9 @@ def _found(where: Filter) -> SealQuerySet:
 
 def _line(seal: Seal) -> Line:
     raw = bytes(seal.entry.body)
-    body, problem = _readable(seal, raw)
-    disclosed = {
-        text.field: text.value
-        for text in seal.entry.disclosures.all()
-        if body.commitments.get(text.field) == commitment(bytes(text.salt), text.value)
-    }
+    texts = [(text.field, bytes(text.salt), text.value) for text in seal.entry.disclosures.all()]
+    body, problem = _readable(seal, raw, texts)
+    disclosed = {name: value for name, salt, value in texts if body.commitments.get(name) == commitment(salt, value)}
     return Line(
         index=seal.index,
         recorded_at=seal.recorded_at,
@@ -125,29 +125,32 @@ def _line(seal: Seal) -> Line:
         at=body.at,
         facts=body.facts,
         disclosed=disclosed,
-        erased=tuple(sorted(set(body.commitments) - set(disclosed))),
+        erased=tuple(sorted(body.commitments.keys() - {name for name, _, _ in texts})),
         problem=problem,
     )
 
 
-def _readable(seal: Seal, raw: bytes) -> tuple[Body, str]:
+def _readable(seal: Seal, raw: bytes, texts: list[tuple[str, bytes, str]]) -> tuple[Body, str]:
     """One malformed body, written past the portal's code, must not take the page away from the auditor."""
     try:
-        return read(raw), ""
+        body = read(raw)
     except Invalid as error:
         words = Body(
             action=seal.action, actor=seal.actor, subject=seal.subject, at=rfc3339(seal.recorded_at), facts={},
             commitments={},
         )  # fmt: skip
         return words, error.sentence
+    listed_as = (seal.action, seal.actor, seal.subject)
+    problems = check_seal(seal.index, listed_as, seal.recorded_by, body), check_texts(seal.index, texts, body)
+    return body, " ".join(chain.from_iterable(problems))
 
 
 def _cells(line: Line) -> list[object]:
     texts = {**line.disclosed, **dict.fromkeys(line.erased, "[erased]")}
     columns = [texts.pop(name, "") for name in TEXT_COLUMNS]
-    details = line.problem or _json(line.facts)
     names = [line.recorded_by, line.at, line.actor, line.action, line.subject]
-    return [line.index, rfc3339(line.recorded_at), *names, details, *columns, _json(texts), line.hash.hex()]
+    said = [_json(line.facts), line.problem]
+    return [line.index, rfc3339(line.recorded_at), *names, *said, *columns, _json(texts), line.hash.hex()]
 
 
 def _json(value: object) -> str:

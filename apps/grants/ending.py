@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 BATCH: Final = 100
 # Seconds between tries on a target that does not let go: never long, because somebody still has access.
 LONGEST_PAUSE: Final = 15.0
+# The web process may write these and no others (apps.audit.rights).
+_ENDING: Final = ("status", "end_cause", "end_reason", "ended_by", "ending_since", "next_try_at", "tries", "problem")
 _UNPROVEN: Final = "The target has not yet shown that every session of this login is gone; it is tried again."
 
 
@@ -39,7 +41,7 @@ def begin(grant: Grant, *, cause: EndCause, since: datetime, reason: str = "", b
     grant.end_cause, grant.end_reason, grant.ended_by = cause, reason, by
     grant.ending_since = grant.next_try_at = since
     grant.tries, grant.problem = 0, ""
-    grant.save()
+    grant.save(update_fields=_ENDING)
 
 
 def due(now: datetime) -> QuerySet[Grant]:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import rfc8785
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
@@ -35,6 +36,7 @@ LONGEST_PAUSE: Final = 60.0
 PATIENCE: Final = timedelta(minutes=15)
 # For how long one task goes on with the next grant of a server before it lets others have the worker.
 _STRETCH_SECONDS: Final = 0.5
+_LISTED_BYTES: Final = 24_000  # a body of the record holds 64 KiB
 _CLEAR_PROBLEM: Final[dict[str, Any]] = {"problem": "", "next_try_at": None, "claimed_by": "", "claimed_until": None}
 
 
@@ -196,7 +198,14 @@ def _told(grant: Grant, opened: Opened, skew: timedelta) -> dict[str, Any]:
         "reach": len(opened.evidence.reach),
         "findings": len(opened.evidence.findings),
         "evidence": digest(grant.evidence),
-    }
+    } | _listed(grant.evidence or {})
+
+
+def _listed(evidence: dict[str, Any]) -> dict[str, Any]:
+    """What the login can reach, object by object, where an entry of the record can hold it."""
+    reach, findings = evidence.get("reach", []), "\n".join(evidence.get("findings", []))
+    listed = {"objects": reach} if len(rfc8785.dumps(reach)) <= _LISTED_BYTES else {}
+    return listed | ({"disclosed": {"findings": findings}} if 0 < len(findings.encode()) <= _LISTED_BYTES else {})
 
 
 def _skew(opened: Opened, server: Server, *, before: datetime, after: datetime) -> timedelta:

@@ -8,7 +8,7 @@ not wait for somebody else's work.
 import os
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,7 +27,15 @@ LEASE: Final = timedelta(seconds=30)
 
 def new_token() -> str:
     """Names one piece of work: where it runs, and something nobody else has."""
-    return f"{socket.gethostname()[:40]}:{os.getpid()}:{new_id()}"
+    return f"{_of_process(os.getpid())}{new_id()}"
+
+
+def give_back_of(pids: Iterable[int]) -> None:
+    """What processes of this machine held, of which the caller knows that they are dead."""
+    for mine in map(_of_process, pids):
+        ServerLease.objects.filter(holder__startswith=mine).update(holder="", until=None)
+        Grant.objects.filter(claimed_by__startswith=mine).update(claimed_by="", claimed_until=None)
+    nudge()
 
 
 @contextmanager
@@ -52,10 +60,6 @@ def claim(grant: Grant, *, token: str, now: datetime) -> None:
     grant.tries += 1
 
 
-def is_claimed(grant: Grant, *, now: datetime) -> bool:
-    return grant.claimed_until is not None and grant.claimed_until > now
-
-
 def give_back(grant: Grant) -> None:
     """On a row that the caller has locked; saved by the caller."""
     grant.claimed_by, grant.claimed_until = "", None
@@ -65,3 +69,7 @@ def delay(tries: int, *, at_most: float) -> timedelta:
     """Before the next try: about half a second, doubling, with jitter so that many do not come back at once."""
     seconds = min(at_most, 0.5 * 2 ** min(tries, 16))
     return timedelta(seconds=seconds * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+
+def _of_process(pid: int) -> str:
+    return f"{socket.gethostname()[:40]}:{pid}:"

@@ -3,9 +3,11 @@
 Opening is in opening.py, making in issuing.py, taking away in ending.py.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypedDict
+from functools import wraps
+from typing import TYPE_CHECKING, Final, ParamSpec, TypedDict, TypeVar
 from urllib.parse import quote, urlencode
 
 from django.db.models import DateTimeField, ExpressionWrapper, F, QuerySet, Value
@@ -13,11 +15,12 @@ from django.db.models.functions import Greatest, Least
 
 from apps.accounts.models import User
 from apps.accounts.roles import is_dba, is_security
+from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.body import rfc3339
 from apps.catalog.models import Database, Server
 from apps.core import clock
-from apps.core.errors import Conflict, NotAllowed, NotFound
+from apps.core.errors import Conflict, NotAllowed, NotFound, PortalError
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
@@ -52,6 +55,9 @@ __all__ = [
     "warn_expiring",
 ]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 MAX_REASON: Final = 2_000
 _SSL_MODES: Final = {Server.TlsMode.VERIFY_FULL: "verify-full", Server.TlsMode.LOOPBACK_PLAINTEXT: "disable"}
 
@@ -73,6 +79,34 @@ class _WarnAt(TypedDict):
     warn_at: datetime
 
 
+def _refusals_recorded(function: Callable[P, R]) -> Callable[P, R]:
+    """Somebody tried who may not: that is recorded after the verb's own transaction is gone."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except (NotAllowed, NotFound) as refusal:
+            _record_refusal(function.__name__, refusal, **kwargs)
+            raise
+
+    return run
+
+
+def _record_refusal(tried: str, refusal: PortalError, *, actor: User, grant_id: str, **_: object) -> None:
+    """What does not exist at all is a slip, not an attempt."""
+    if "\0" in grant_id or not Grant.objects.filter(pk=grant_id).exists():
+        return
+    audit.record_refusal(
+        Action.GRANT_REFUSED,
+        actor=actor.audit_id,
+        subject=f"grant:{grant_id}",
+        facts={"tried": tried, "status": refusal.status},
+        disclosed={"person": actor.name, "why": refusal.sentence},
+    )
+
+
+@_refusals_recorded
 @verb
 def release(*, actor: User, grant_id: str, reason: str = "") -> Grant:
     """Give one's own access back. Raises NotFound, NotAllowed, Conflict, Invalid."""
@@ -86,6 +120,7 @@ def release(*, actor: User, grant_id: str, reason: str = "") -> Grant:
     return grant
 
 
+@_refusals_recorded
 @verb
 def revoke(*, actor: User, grant_id: str, reason: str) -> Grant:
     """Take access away: owners of its database, DBAs and security. Raises NotFound, NotAllowed, Conflict, Invalid."""
@@ -104,6 +139,7 @@ def may_revoke(user: User, grant: Grant) -> bool:
     return is_dba(user) or is_security(user) or Database.objects.owned_by(user).filter(pk=grant.database_id).exists()
 
 
+@_refusals_recorded
 @verb
 def credential(*, actor: User, grant_id: str, address: str = "") -> Credential:
     """The login of one's own live grant, the same each time; each showing is recorded.

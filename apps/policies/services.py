@@ -37,6 +37,7 @@ _CONTENT: Final = (
     "max_minutes",
 )
 _FIELDS: Final = frozenset({*_CONTENT, "position", "is_active"})
+_LISTED_BYTES: Final = 24_000  # a body of the record holds 64 KiB
 _ASIDE: Final = 1_000_000  # positions are unique at every moment, so rules are moved out of the way first
 
 
@@ -149,6 +150,7 @@ def _new_version(actor: Actor, rule: Rule | None, *, change: str) -> int:
     newest = PolicyVersion.objects.first()
     number = newest.number + 1 if newest else 1
     rules = [as_data(active) for active in Rule.objects.filter(is_active=True).order_by("position")]
+    canonical = rfc8785.dumps(rules)
     PolicyVersion.objects.create(number=number, rules=rules, created_at=clock.now(), author=actor_id(actor))
     audit.record(
         Action.POLICY_CHANGED,
@@ -159,7 +161,9 @@ def _new_version(actor: Actor, rule: Rule | None, *, change: str) -> int:
             "rule": rule.pk if rule else None,
             "content": as_data(rule) | {"is_active": rule.is_active} if rule else None,
             "rules": len(rules),
-            "digest": hashlib.sha256(rfc8785.dumps(rules)).hexdigest(),
+            "digest": hashlib.sha256(canonical).hexdigest(),
+            # The whole policy, in its order: the record alone tells what a version says.
+            **({"policy": rules} if len(canonical) <= _LISTED_BYTES else {}),
         },
     )
     nudge()

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from apps.accounts.adminsite import person
 from apps.accounts.models import User
-from apps.accounts.roles import is_auditor, is_dba, is_security, is_welcome
+from apps.accounts.roles import is_auditor, is_dba, is_welcome
 from apps.approvals import services as approvals
 from apps.core import clock
 from apps.grants.models import LATE_AFTER, Grant, GrantQuerySet
@@ -70,11 +70,7 @@ class Surroundings:
 
     @cached_property
     def may_read_record(self) -> bool:
-        return is_auditor(self.user) or is_security(self.user) or self.is_dba
-
-    @cached_property
-    def has_a_duty(self) -> bool:
-        return self.may_read_record
+        return is_auditor(self.user)
 
 
 def _overdue(now: Any) -> GrantQuerySet:

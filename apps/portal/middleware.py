@@ -5,7 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect
@@ -13,10 +13,12 @@ from django_htmx.http import HttpResponseClientRedirect
 from apps.accounts.roles import is_welcome
 from apps.accounts.signing import sign_out
 from apps.core.errors import PortalError
-from apps.portal.views.errors import refused
+from apps.portal.views.errors import not_found, refused
 
 # The API has tokens of its own; the rest of the way in is marked with Django's `login_not_required`.
 _OPEN: Final = ("/healthz", "/api/")
+# Here others turn addresses into queries, and would fail over a NUL; our own pages say what is wrong with it.
+_NO_NUL: Final = ("/api/", "/admin/")
 
 
 class PortalMiddleware:
@@ -32,6 +34,8 @@ class PortalMiddleware:
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
     ) -> HttpResponse | None:
+        if _holds_nul(request):
+            return not_found(request, Http404())
         if request.path.startswith(_OPEN):
             return None
         if request.user.is_authenticated and not is_welcome(request.user):
@@ -42,6 +46,12 @@ class PortalMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return refused(request, exception) if isinstance(exception, PortalError) else None
+
+
+def _holds_nul(request: HttpRequest) -> bool:
+    """PostgreSQL keeps no NUL, so an address with one leads nowhere."""
+    in_query = request.path.startswith(_NO_NUL) and "%00" in request.META["QUERY_STRING"]
+    return in_query or "\0" in request.path
 
 
 def _zone_of(request: HttpRequest) -> ZoneInfo:

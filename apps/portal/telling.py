@@ -35,16 +35,20 @@ _ACTS: Final[dict[str, tuple[str, str]]] = {
     Action.GRANT_ENDING: ("wait", "began to take the access away"),
     Action.GRANT_ENDED: ("good", "proved on the target that the access is gone"),
     Action.GRANT_END_FAILED: ("bad", "could not yet take the access away, and keeps trying"),
+    Action.GRANT_REFUSED: ("bad", "tried to use or end the access and was refused"),
     Action.CREDENTIAL_SHOWN: ("", "looked at the credential"),
     Action.ACCOUNT_SIGNED_IN: ("", "signed in"),
     Action.ACCOUNT_SIGN_IN_REFUSED: ("bad", "was refused at sign-in"),
     Action.ACCOUNT_GROUPS_CHANGED: ("wait", "changed groups"),
+    Action.ACCOUNT_PROVISIONED: ("", "made an account"),
     Action.ACCOUNT_DEACTIVATED: ("bad", "closed an account"),
+    Action.ACCOUNT_REACTIVATED: ("wait", "opened an account again"),
     Action.ACCOUNT_EMERGENCY_CREATED: ("bad", "made an emergency administrator"),
     Action.ACCOUNT_EMERGENCY_SIGNED_IN: ("bad", "signed in as emergency administrator"),
     Action.TOKEN_CREATED: ("", "made an API token"),
     Action.TOKEN_REVOKED: ("", "revoked an API token"),
     Action.SESSION_ENDED: ("", "ended a session"),
+    Action.GROUP_CHANGED: ("wait", "made or changed a group"),
     Action.SERVER_ADDED: ("", "added a server"),
     Action.SERVER_CHANGED: ("", "changed a server"),
     Action.SERVER_PREFLIGHTED: ("", "checked a server"),
@@ -124,7 +128,8 @@ def _label(name: str) -> str:
 
 def _path(subject: str) -> str:
     kind, _, key = subject.partition(":")
-    if kind in {"request", "grant"} and key:
+    # Whoever writes past the portal's code may call a subject anything.
+    if kind in {"request", "grant"} and key.isascii() and key.isalnum():
         return reverse(f"portal:{kind}", args=[key])
     return ""
 

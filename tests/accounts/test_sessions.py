@@ -57,6 +57,10 @@ def test_login_page_when_signed_in_goes_on(alice: User) -> None:
     assert signed_in(alice).get("/accounts/login/?next=/inbox/")["Location"] == "/inbox/"
 
 
+def test_login_page_when_the_next_address_is_a_word_takes_it_for_no_view(alice: User) -> None:
+    assert signed_in(alice).get("/accounts/login/?next=account_logout")["Location"] == "account_logout"
+
+
 def test_activity_is_not_written_on_every_request(alice: User, django_assert_max_num_queries: Any) -> None:
     client = signed_in(alice)
     client.get("/accounts/emergency/")

@@ -223,3 +223,40 @@ def test_refuse_the_record_when_not_auditor(people: Cast, name: str) -> None:
 def test_describe_itself_in_openapi() -> None:
     document = Client().get("/api/v1/openapi.json").json()
     assert "/api/v1/grants/{grant_id}/credential" in document["paths"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/requests/%00",
+        "/grants/a%00b",
+        "/databases/%00/tables",
+        "/requests?status=%00",
+        "/databases/shop/tables?search=%00",
+    ],
+)
+def test_read_when_the_address_holds_a_nul(people: Cast, path: str) -> None:
+    status, problem = Caller(people.alice).call("GET", path)
+    assert (status, problem["status"]) == (404, 404)
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("/requests", ["x", "y"]),
+        ("/requests", ["2026-01-01", "\0"]),
+        ("/requests", ["2026-13-01T00:00:00Z", "y"]),
+        ("/grants", ["0001-01-01T00:00:00+23:59", "y"]),
+        ("/grants", ["9999-12-31T23:59:59.999999-23:59", "y"]),
+        ("/databases/shop/tables", ["\ud800", "y"]),
+    ],
+)
+def test_list_when_the_cursor_is_forged(people: Cast, path: str, values: list[str]) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+    status, problem = Caller(people.alice).call("GET", f"{path}?cursor={cursor}")
+    assert (status, problem["field"]) == (422, "cursor")
+
+
+def test_submit_when_the_body_is_too_large(people: Cast) -> None:
+    status, problem = Caller(people.alice).call("POST", "/requests", json.dumps(ask(reason="x" * 1_100_000)))
+    assert (status, problem["title"]) == (413, "Request Entity Too Large")

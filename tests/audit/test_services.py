@@ -12,6 +12,8 @@ from apps.audit.chain import commitment
 from apps.audit.models import Disclosure, Entry, Seal
 from apps.core import clock
 from apps.core.errors import Conflict, Invalid
+from jitportal.portal_database import WEB
+from tests.support.portal import PortalDatabase
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -144,6 +146,19 @@ def test_read_recorded_when_many_pages_are_read_at_once_records_one() -> None:
     assert audit.head().size == before + 1
     line = newest()
     assert (line.action, line.actor, line.subject) == ("record.read", "user:audrey", "record")
+
+
+def test_read_recorded_when_a_row_was_put_there_beforehand_records_all_the_same(
+    portal_database: PortalDatabase,
+) -> None:
+    """The web role may write such rows; it must not be able to hide a reader of hours to come."""
+    with clock.shifted(timedelta(days=800)), portal_database.connect(WEB) as web:
+        hour = clock.now().replace(minute=0, second=0, microsecond=0)
+        web.execute("INSERT INTO audit.reading (reader, hour) VALUES ('user:audrey', %s)", [hour])
+        before = audit.head().size
+        audit.read_recorded(reader="user:audrey")
+        audit.read_recorded(reader="user:audrey")
+    assert audit.head().size == before + 1
 
 
 def test_read_recorded_when_another_hour_or_reader_comes_records_again() -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection, connections, transaction
 
+from apps.audit import checks
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.models import Entry
@@ -16,6 +17,14 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owne
 @transaction.atomic
 def add(action: Action, subject: str, actor: str = "user:alice", **texts: str) -> None:
     audit.record(action, actor=actor, subject=subject, facts={"n": 1}, disclosed=texts)
+
+
+@transaction.atomic(using="owner")
+def run_as_owner(statement: str, parameters: list[str]) -> None:
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("ALTER TABLE audit.disclosure DISABLE TRIGGER refuse_change")
+        cursor.execute(statement, parameters)
+        cursor.execute("ALTER TABLE audit.disclosure ENABLE ALWAYS TRIGGER refuse_change")
 
 
 @pytest.fixture
@@ -67,11 +76,7 @@ def test_entries_when_there_are_many_takes_two_queries(subject: str, django_asse
 
 def test_line_when_a_text_was_erased_names_its_field(subject: str) -> None:
     add(Action.REQUEST_SUBMITTED, subject, reason="why", person="Alice")
-    owner = connections["owner"]
-    with transaction.atomic(using="owner"), owner.cursor() as cursor:
-        cursor.execute("ALTER TABLE audit.disclosure DISABLE TRIGGER refuse_change")
-        cursor.execute("DELETE FROM audit.disclosure WHERE value = 'Alice'")
-        cursor.execute("ALTER TABLE audit.disclosure ENABLE ALWAYS TRIGGER refuse_change")
+    run_as_owner("DELETE FROM audit.disclosure WHERE value = 'Alice'", [])
     (line,) = audit.latest(limit=1)
     assert line.disclosed == {"reason": "why"}
     assert line.erased == ("person",)
@@ -96,7 +101,31 @@ def test_line_when_the_body_was_written_past_the_portal_is_shown_with_its_proble
         (row,) = csv.DictReader(io.StringIO("".join(audit.trail_csv([line]))))
         transaction.set_rollback(True)  # the record of this test run stays whole
     assert (line.action, line.actor, line.subject, line.body) == ("x.y", "a", "s", raw)
-    assert row["details"] == line.problem != ""
+    assert row["problem"] == line.problem != ""
+    assert row["details"] == ""
+
+
+def test_line_when_another_than_the_worker_says_what_happened_on_a_target_has_a_problem(
+    monkeypatch: pytest.MonkeyPatch, subject: str
+) -> None:
+    add(Action.GRANT_ISSUED, subject)
+    assert audit.latest(limit=1)[0].problem == ""
+    monkeypatch.setattr(checks, "WORKER_ROLE", "another_role")
+    (line,) = audit.latest(limit=1)
+    (row,) = csv.DictReader(io.StringIO("".join(audit.trail_csv([line]))))
+    assert "it does not count" in line.problem
+    assert (row["problem"], row["details"]) == (line.problem, '{"n": 1}')
+
+
+def test_line_when_a_text_was_exchanged_has_a_problem_and_does_not_call_it_erased(subject: str) -> None:
+    add(Action.REQUEST_SUBMITTED, subject, reason=f"why {subject}")
+    exchange = "UPDATE audit.disclosure SET value = %s WHERE value = %s"
+    texts = [f"why {subject}", f"forged {subject}"]
+    run_as_owner(exchange, texts[::-1])
+    (line,) = audit.latest(limit=1)
+    run_as_owner(exchange, texts)
+    assert "the text of reason is not the one" in line.problem
+    assert (line.disclosed, line.erased) == ({}, ())
 
 
 def test_trail_csv_when_a_text_is_a_formula_is_harmless(subject: str) -> None:

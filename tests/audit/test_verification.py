@@ -154,7 +154,11 @@ def test_verify_when_the_tail_was_cut_off_says_so(start: int) -> None:
             entry_id(start + 2),
         )
         run("DELETE FROM audit.entry WHERE id > %s", entry_id(start + 2))
-        run("UPDATE audit.head SET size = s.index + 1, hash = s.hash FROM audit.seal s WHERE s.index = %s", start + 2)
+        run(
+            "UPDATE audit.head SET size = s.index + 1, hash = s.hash, recorded_at = s.recorded_at"
+            " FROM audit.seal s WHERE s.index = %s",
+            start + 2,
+        )
         assert found(start) == ""  # whole in itself: only a checkpoint from elsewhere tells
         assert "cut short" in found(start, against=known)
 
@@ -173,6 +177,39 @@ def test_verify_when_the_record_was_rewritten_in_the_same_size_is_told_by_the_ch
     assert "begin at or before" in found(start, against=(start - 1, "00" * 32)) if start else True
 
 
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "20000-01-01", "0044-03-15 BC"])
+@pytest.mark.parametrize("table", ["seal", "head"])
+def test_verify_when_a_time_is_none_that_a_clock_tells_says_so(start: int, table: str, moment: str) -> None:
+    with tampering():
+        where = f"WHERE index = {start + 4}" if table == "seal" else ""
+        run(f"UPDATE audit.{table} SET recorded_at = %s {where}", moment)
+        assert "its hash does not" in found(start) or "tells another time" in found(start)
+
+
+def test_verify_when_the_head_tells_another_time_says_so(start: int) -> None:
+    """Everything after it would be sealed with a time of the future."""
+    with tampering():
+        run("UPDATE audit.head SET recorded_at = recorded_at + interval '1 year'")
+        assert "tells another time" in found(start)
+
+
+def test_verify_when_the_head_is_gone_says_so(start: int) -> None:
+    with tampering():
+        run("DELETE FROM audit.head")
+        assert "The head of the record is gone" in found(start)
+
+
+def test_verify_when_an_entry_was_slipped_in_before_the_first_says_so(start: int) -> None:
+    with tampering():
+        run("INSERT INTO audit.entry (body) SELECT body FROM audit.entry WHERE id = %s", entry_id(start))
+        run(
+            "INSERT INTO audit.seal SELECT -5, (SELECT max(id) FROM audit.entry), recorded_at, recorded_by, hash,"
+            " action, actor, subject FROM audit.seal WHERE index = %s",
+            start,
+        )
+        assert "slipped in" in found(start)
+
+
 def test_verify_when_an_entry_was_slipped_in_without_a_seal_says_so(start: int) -> None:
     with tampering():
         run("INSERT INTO audit.entry (body) VALUES ('{}')")
@@ -183,6 +220,7 @@ def test_verify_when_a_text_was_exchanged_says_so_and_when_erased_does_not(start
     with tampering():
         run("DELETE FROM audit.disclosure WHERE entry_id = %s", entry_id(start + 1))
         assert found(start) == ""
+        assert audit.verify(from_index=start, using="owner").erased == 1
         run("UPDATE audit.disclosure SET value = 'forged' WHERE entry_id = %s", entry_id(start + 2))
         assert f"Entry {start + 2}: the text of reason" in found(start)
 

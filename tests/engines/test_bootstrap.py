@@ -145,14 +145,14 @@ def test_preflight_when_the_server_was_just_prepared(engine: PostgresEngine, sho
     ],
 )
 def test_preflight_when_nothing_can_be_issued(
-    engine: PostgresEngine, shop: Shop, spoil: str, mend: str, sentence: str
+    engine: PostgresEngine, newest: Shop, spoil: str, mend: str, sentence: str
 ) -> None:
-    shop.run(spoil.format(db=shop.database))
-    errors = sentences(engine, shop, Severity.ERROR)
-    shop.run(*([mend] if mend else []))
-    shop.bootstrap()
+    newest.run(spoil.format(db=newest.database))
+    errors = sentences(engine, newest, Severity.ERROR)
+    newest.run(*([mend] if mend else []))
+    newest.bootstrap()
     assert sentence in errors
-    assert sentences(engine, shop, Severity.ERROR) == ""
+    assert sentences(engine, newest, Severity.ERROR) == ""
 
 
 @pytest.mark.parametrize(

@@ -110,21 +110,23 @@ def test_now_when_the_environment_would_lead_elsewhere(
     engine: PostgresEngine, newest: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "passfile").write_text("*:*:*:*:wrong")
-    for name, value in (
-        ("PGHOSTADDR", "192.0.2.1"),
-        ("PGHOST", "192.0.2.1"),
-        ("PGPASSFILE", str(tmp_path / "passfile")),
-        ("PGOPTIONS", "-c statement_timeout=1"),
-        ("PGREQUIREAUTH", "password"),
-        ("PGTARGETSESSIONATTRS", "standby"),
-        ("PGCONNECT_TIMEOUT", "1000"),
-        ("PGSSLMODE", "require"),
-        ("PGDATABASE", "nowhere"),
-        ("PGUSER", "nobody"),
-        ("PGCLIENTENCODING", "LATIN1"),
-    ):
-        monkeypatch.setitem(os.environ, name, value)
-    assert engine.now(newest.target)
+    elsewhere = {
+        "PGHOSTADDR": "192.0.2.1",
+        "PGHOST": "192.0.2.1",
+        "PGPASSFILE": str(tmp_path / "passfile"),
+        "PGOPTIONS": "-c statement_timeout=1",
+        "PGREQUIREAUTH": "password",
+        "PGTARGETSESSIONATTRS": "standby",
+        "PGCONNECT_TIMEOUT": "1000",
+        "PGSSLMODE": "require",
+        "PGDATABASE": "nowhere",
+        "PGUSER": "nobody",
+        "PGCLIENTENCODING": "LATIN1",
+    }
+    with monkeypatch.context() as patch:
+        for name, value in elsewhere.items():
+            patch.setitem(os.environ, name, value)
+        assert engine.now(newest.target)
 
 
 def test_now_when_the_server_does_not_ask_for_scram(
@@ -232,7 +234,9 @@ def tls_shop(cluster_folder: Path) -> Iterator[tuple[Shop, str, str]]:
     shutil.rmtree(folder)
 
 
-def test_now_when_the_certificate_is_checked(engine: PostgresEngine, tls_shop: tuple[Shop, str, str]) -> None:
+def test_now_when_the_certificate_is_checked(
+    engine: PostgresEngine, tls_shop: tuple[Shop, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop, right, wrong = tls_shop
     secure = replace(shop.target, tls=Tls.VERIFY_FULL, ca_pem=right)
     assert engine.now(secure)
@@ -245,6 +249,10 @@ def test_now_when_the_certificate_is_checked(engine: PostgresEngine, tls_shop: t
     for bad in (replace(secure, ca_pem=wrong), replace(secure, ca_pem=""), replace(secure, ca_pem="no certificate")):
         with pytest.raises(TargetUnavailable, match=r"certificate|root"):
             engine.now(bad)
+    (tmp_path / "machine.pem").write_text(right)
+    with monkeypatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(tmp_path / "machine.pem"))
+        assert engine.now(replace(secure, ca_pem=""))
 
 
 def test_now_when_the_server_has_no_tls(engine: PostgresEngine, newest: Shop, tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ def test_issue_makes_a_login_that_works_when_all_is_well(people: Cast) -> None:
     assert grant.evidence is not None
     assert {item["object"] for item in grant.evidence["reach"]} >= {"table sales.orders", "table sales.order_lines"}
     assert told(grant) == ["grant.queued", "grant.issuing", "grant.issued", "credential.shown"]
+    (issued,) = audit.entries(where=audit.Filter(subjects=(grant.audit_id,), action="grant.issued"))
+    assert issued.facts["objects"] == grant.evidence["reach"]
 
 
 def test_issue_keeps_the_password_out_of_the_record_when_it_makes_a_login(people: Cast) -> None:

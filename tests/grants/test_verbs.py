@@ -63,6 +63,9 @@ def test_credential_is_not_allowed_when_the_grant_is_anothers(people: Cast, who:
         services.credential(actor=fresh(actor), grant_id=grant.pk)
 
     assert "credential.shown" not in told(grant)
+    (refused,) = audit.entries(where=audit.Filter(subjects=(grant.audit_id,), action="grant.refused"))
+    assert (refused.actor, refused.facts["tried"]) == (actor.audit_id, "credential")
+    assert refused.disclosed["person"] == actor.name
 
 
 @pytest.mark.parametrize("verb", ["credential", "release", "revoke"])

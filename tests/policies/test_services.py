@@ -40,6 +40,7 @@ def test_ensure_default_rules_makes_version_1_when_there_is_none() -> None:
     assert len(rules) == 6
     assert not any(rule.problem for rule in rules)
     assert rules[0].outcome is Outcome.DENY
+    assert changes()[0]["policy"] == PolicyVersion.objects.get().rules  # the record alone tells what was in force
 
 
 def test_ensure_default_rules_changes_nothing_when_there_is_a_policy(people: Cast) -> None:

@@ -54,7 +54,7 @@ def test_show_request_when_it_does_not_exist(people: Cast) -> None:
 
 
 @pytest.mark.parametrize(
-    ("who", "status"), [("alice", 403), ("bob", 403), ("audrey", 200), ("sam", 200), ("dana", 200)]
+    ("who", "status"), [("alice", 403), ("bob", 403), ("audrey", 200), ("sam", 403), ("dana", 403)]
 )
 def test_show_record_when_it_is_ones_duty_or_not(people: Cast, who: str, status: int) -> None:
     client = signed_in(getattr(people, who))
@@ -132,3 +132,14 @@ def test_templates_hold_nothing_inline(path: Path) -> None:
     assert not re.search(r"hx-(on|vals=.js|headers=.js|vars)", text), "these would need eval"
     for source in re.findall(r"(?:src|href)=\"(https?:[^\"]*)\"", text):
         pytest.fail(f"{source} comes from elsewhere")
+
+
+@pytest.mark.parametrize(
+    "path", ["/accounts/tokens/%00/revoke/", "/admin/grants/grant/%00/change/", "/admin/grants/grant/?id__exact=%00"]
+)
+def test_show_page_when_the_address_holds_a_nul(people: Cast, path: str) -> None:
+    assert signed_in(people.dana).get(path).status_code == 404
+
+
+def test_search_tables_when_the_database_holds_a_nul(people: Cast) -> None:
+    assert signed_in(people.alice).get("/ask/tables/?database=%00").status_code == 404

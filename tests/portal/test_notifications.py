@@ -19,6 +19,8 @@ def test_show_notifications_when_something_waits(people: Cast) -> None:
     assert "1 unread" in client.get("/").content.decode()
     told = Notification.objects.get(user=people.bob)
     assert client.get(told.path, follow=True).status_code == 200
+    assert "unread" not in client.get("/").content.decode()  # the page was looked at
+    Notification.objects.update(read_at=None)
     client.post("/notifications/read/")
     assert "unread" not in client.get("/notifications/").content.decode()
 

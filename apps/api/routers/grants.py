@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404
 from ninja import Router
 
 from apps.accounts.models import TokenScope, User
+from apps.accounts.signing import address_of
 from apps.api import represent
 from apps.api.auth import Token, user_of
 from apps.api.paging import page
@@ -39,7 +40,7 @@ def show(request: HttpRequest, grant_id: str) -> dict[str, Any]:
 def credential(request: HttpRequest, response: HttpResponse, grant_id: str) -> dict[str, Any]:
     """The credential of a live grant of my own; the same on each call until the end. Each call is recorded."""
     response["Cache-Control"] = "no-store"
-    shown = asdict(grants.credential(actor=user_of(request), grant_id=grant_id))
+    shown = asdict(grants.credential(actor=user_of(request), grant_id=grant_id, address=address_of(request)))
     return {**shown, "valid_until": represent.moment(shown["valid_until"])}
 
 

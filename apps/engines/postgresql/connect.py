@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import socket
+import ssl
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -135,9 +136,10 @@ def _loopback_address(host: str) -> str:
 
 
 def _root_certificates(ca_pem: str, stack: ExitStack) -> str:
-    """libpq reads them from a file, once, while connecting."""
+    """libpq reads them from a file, once, while connecting. Those of this machine unless some are given."""
     if not ca_pem:
-        return "system"
+        # Python knows where they are; the OpenSSL that psycopg brings looks in a folder that no machine has.
+        return ssl.get_default_verify_paths().cafile or "system"
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jitportal-")))
     file = folder / "root.pem"
     file.write_text(ca_pem)

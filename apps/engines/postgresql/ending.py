@@ -55,8 +55,9 @@ def _lock(connection: Connection, target: Target, endings: list[Ending]) -> list
     # Short: what is in the way is seen to one by one, and nobody waits for another's.
     at_once = sql.SQL("SET LOCAL lock_timeout = '300ms'; ")
     _try(connection, [one for one in endings if not one.locked], lambda one: at_once + _locking(one))
+    deadline = time.monotonic() + _PATIENCE
     for one in endings:
-        if one.failure and one.failure.sqlstate in _HELD_UP:
+        if one.failure and one.failure.sqlstate in _HELD_UP and time.monotonic() < deadline:
             _lock_against_resistance(connection, target, one)
     locked_at = _clock(connection)
     for one in endings:
@@ -125,6 +126,8 @@ def _terminate(connection: Connection, endings: list[Ending]) -> None:
 
 def _drop(connection: Connection, target: Target, endings: list[Ending]) -> None:
     """What they own and what names them, in every database, then the roles. What is in the way becomes `leftover`."""
+    for one in endings:
+        one.leftover = ""
     roll_back_prepared(connection, target, endings)
     drop_owned(connection, target, endings)
     free = [one for one in endings if not one.leftover]

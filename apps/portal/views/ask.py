@@ -81,7 +81,7 @@ def preview(request: HttpRequest) -> HttpResponse:
 def tables(request: HttpRequest) -> HttpResponse:
     """One page of tables: a fragment."""
     user = person(request)
-    database = Database.objects.askable_by(user).filter(slug=request.GET.get("database", "")).first()
+    database = Database.objects.askable_by(user).filter(slug=request.GET.get("database", "").replace("\0", "")).first()
     if database is None:
         raise Http404
     return render(request, "portal/ask_tables.html", _found(user, database, request.GET))

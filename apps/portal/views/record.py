@@ -49,7 +49,7 @@ def download(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     where = _where(form)
     if where is None:
         return render(request, "portal/record.html", _context(form) | {"entries": [], "is_first": True}, status=422)
-    audit.export_recorded(reader.audit_id, facts=_facts(where))
+    audit.export_recorded(reader.audit_id, facts=_facts(where), disclosed=_typed(where))
     response = StreamingHttpResponse(_lines(where), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="record-{surroundings(request).now:%Y-%m-%d}.csv"'
     return response
@@ -68,7 +68,7 @@ def check(request: HttpRequest) -> HttpResponse:
 
 def _reader(request: HttpRequest) -> User:
     if not surroundings(request).may_read_record:
-        raise NotAllowed("The record is read by auditors, security and database administrators.")
+        raise NotAllowed("The record is for auditors. Ask one of them for a copy of what concerns you.")
     return person(request)
 
 
@@ -122,8 +122,13 @@ def _subjects(text: str) -> tuple[str, ...]:
 
 def _facts(where: audit.Filter) -> dict[str, Any]:
     times = {"since": where.since, "until": where.until}
-    texts = {"action": where.action, "actor": where.actor, "subjects": list(where.subjects)}
-    return texts | {name: rfc3339(value) if value else None for name, value in times.items()}
+    return {name: rfc3339(value) if value else None for name, value in times.items()} | {"size": audit.head().size}
+
+
+def _typed(where: audit.Filter) -> dict[str, str]:
+    """What was looked for is free text: it can be somebody's name."""
+    texts = {"action": where.action, "actor": where.actor, "subjects": " ".join(where.subjects)}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _lines(where: audit.Filter) -> Iterator[str]:

@@ -21,6 +21,7 @@ from apps.engines.base import TableName
 from apps.grants.models import Grant
 from apps.grants.services import may_revoke
 from apps.grants.states import GrantStatus
+from apps.notifications import services as notifications
 from apps.portal.context import surroundings
 from apps.portal.forms import DecideForm
 from apps.portal.paging import Page, page_of
@@ -32,7 +33,7 @@ from apps.requests.models import AccessRequest
 from apps.requests.states import RequestStatus
 
 _TRAIL: Final = 200  # entries of one request on its page; the record has them all
-REVOCABLE: Final = (GrantStatus.QUEUED, GrantStatus.ACTIVE)
+_REVOCABLE: Final = (GrantStatus.QUEUED, GrantStatus.ACTIVE)
 _FEW: Final = 200  # tables whose columns are counted
 
 
@@ -79,7 +80,10 @@ def inbox(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def show(request: HttpRequest, request_id: str) -> HttpResponse:
-    row = _visible(person(request), request_id)
+    user = person(request)
+    row = _visible(user, request_id)
+    if not request.headers.get("HX-Request"):
+        _read_about(user, row)
     return _page(request, row, DecideForm())
 
 
@@ -135,6 +139,14 @@ def _path(request_id: str) -> str:
     return reverse("portal:request", args=[request_id])
 
 
+def _read_about(user: User, row: AccessRequest) -> None:
+    """Whoever looks at the page has read what was told about it."""
+    grant: Grant | None = getattr(row, "grant", None)
+    paths = [_path(row.pk), *([reverse("portal:grant", args=[grant.pk])] if grant else [])]
+    if ids := list(notifications.unread(user).filter(path__in=paths).values_list("pk", flat=True)):
+        notifications.mark_read(actor=user, ids=ids)
+
+
 def _visible(user: User, request_id: str) -> AccessRequest:
     rows = AccessRequest.objects.visible_to(user).select_related("requester", "database__server", "grant")
     row = rows.filter(pk=request_id).first() if "\0" not in request_id else None
@@ -174,7 +186,7 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
         "may_decide": _may_decide(request, row),
         "is_holder": row.requester_id == user.pk,
         "may_cancel": row.requester_id == user.pk and row.status == RequestStatus.PENDING,
-        "may_revoke": grant is not None and grant.status in REVOCABLE and may_revoke(user, grant),
+        "may_revoke": grant is not None and grant.status in _REVOCABLE and may_revoke(user, grant),
         "state": state,
         "pace": _pace(row, grant),
     }

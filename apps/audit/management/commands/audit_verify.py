@@ -34,6 +34,10 @@ class Command(BaseCommand):
         self._clear()
         for problem in result.problems:
             self.stdout.write(problem)
+        if result.erased:
+            self.stdout.write(
+                f"{result.erased} texts about people are no longer kept; the entries still commit to them."
+            )
         if not result.ok:
             raise CommandError(f"The record is NOT whole: {result.problem_count} problems in {result.count} entries.")
         self.stdout.write(f"The record is whole: {result.count} entries verified, head {result.size}:{result.hash}.")

@@ -1,0 +1,47 @@
+"""django-q2's workers, all for one: when one of their processes is killed, all of them end, and this command with them.
+
+A process that is killed while it waits for a task takes the lock of their common queue along, and the ones that are
+started in its place wait for it for ever (seen with SIGKILL, which is what a kernel short of memory sends). Nothing
+would end on time any more. Whoever supervises this command starts it again; rows tell what is left to do.
+"""
+
+import logging
+import os
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from django.core.management.base import CommandError
+from django_q import cluster
+from django_q.management.commands import qcluster
+
+from apps.grants import leases
+
+log = logging.getLogger(__name__)
+
+
+class AllForOne(cluster.Sentinel):  # type: ignore[misc]  # django-q2 has no types
+    """Replaces what ended by itself, as django-q2 does; ends with what was killed."""
+
+    def reincarnate(self, process: BaseProcess) -> None:
+        if not process.exitcode:
+            super().reincarnate(process)
+            return
+        log.critical("The process %s was killed (%s); the workers end as a whole.", process.pid, process.exitcode)
+        for other in (*self.pool, self.monitor, self.pusher):
+            other.kill()
+            other.join()
+        leases.give_back_of(worker.pid for worker in (*self.pool, process))
+        os._exit(1)  # a clean exit would wait for the queue that nobody can read
+
+
+class Command(qcluster.Command):  # type: ignore[misc]  # as above
+    """`Q_CLUSTER_NAME=access manage.py qcluster`"""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        cluster.Sentinel = AllForOne
+        super().handle(*args, **options)
+        for sentinel in active_children():
+            sentinel.join()
+            if sentinel.exitcode:
+                raise CommandError("A worker was killed, so all have ended. Start this command again.")
