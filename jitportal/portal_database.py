@@ -27,6 +27,8 @@ def prepare(
     _role(superuser, OWNER, "CREATEDB", owner_password)
     _role(superuser, WEB, "NOCREATEDB", web_password)
     _role(superuser, WORKER, "NOCREATEDB", worker_password)
+    # The clock ends sessions that keep the record's lock (apps/audit/watchdog.py).
+    superuser.execute(sql.SQL("GRANT pg_monitor, pg_signal_backend TO {}").format(sql.Identifier(WORKER)))
     name, owner = sql.Identifier(database), sql.Identifier(OWNER)
     if superuser.execute("SELECT FROM pg_database WHERE datname = %s", [database]).fetchone() is None:
         superuser.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(name, owner))

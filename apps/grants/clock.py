@@ -8,6 +8,7 @@ import logging
 import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -20,6 +21,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django_q.models import OrmQ
 
+from apps.audit.watchdog import Watchdog
 from apps.core import clock
 from apps.core.nudge import CHANNEL
 from apps.grants import due, health, services
@@ -122,16 +124,22 @@ class Clock:
     def __init__(self) -> None:
         self._rounds = Rounds()
         self._stopped = False
+        self._watch_is_over = threading.Event()
         self._bell, self._rope = socket.socketpair()
         self._rope.setblocking(False)
 
     def stop(self) -> None:
         self._stopped = True
+        self._watch_is_over.set()
         with suppress(OSError):  # it has stopped already
             self._rope.send(b"\0")
 
     def run(self) -> None:
         """Survives a portal database that goes away: it is the one thing that a clock waits for."""
+        # On a thread of its own: whoever holds the record's lock holds up this one too.
+        arguments = (settings.DATABASE_DIRECT_URL, self._watch_is_over)
+        watch = threading.Thread(target=Watchdog().run, args=arguments, name="watchdog", daemon=True)
+        watch.start()
         pause = _FIRST_PAUSE
         while not self._stopped:
             try:
@@ -146,6 +154,7 @@ class Clock:
                 select.select([self._bell], [], [], pause)
                 pause = min(2 * pause, _LONGEST_SLEEP)
         connection.close()
+        watch.join()
         self._bell.close()
         self._rope.close()
         log.info("%s has stopped.", NAME)

@@ -3,11 +3,11 @@
 Opening is in opening.py, making in issuing.py, taking away in ending.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import TYPE_CHECKING, Final, ParamSpec, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypedDict, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 from django.db.models import DateTimeField, ExpressionWrapper, F, QuerySet, Value
@@ -87,14 +87,15 @@ def _refusals_recorded(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except (NotAllowed, NotFound) as refusal:
-            _record_refusal(function.__name__, refusal, **kwargs)
+            _record_refusal(function.__name__, refusal, kwargs)
             raise
 
     return run
 
 
-def _record_refusal(tried: str, refusal: PortalError, *, actor: User, grant_id: str, **_: object) -> None:
+def _record_refusal(tried: str, refusal: PortalError, given: Mapping[str, object]) -> None:
     """What does not exist at all is a slip, not an attempt."""
+    actor, grant_id = cast("User", given["actor"]), cast("str", given["grant_id"])
     if "\0" in grant_id or not Grant.objects.filter(pk=grant_id).exists():
         return
     audit.record_refusal(

@@ -8,6 +8,7 @@ from functools import wraps
 from django_q.tasks import async_task
 
 from apps.catalog import services as catalog
+from apps.engines.base import EngineError
 from apps.grants import health, services
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
     def run(*args: str) -> None:
         try:
             function(*args)
+        except EngineError as error:
+            log.warning("The task %s%s could not be done: %s", function.__name__, args, error.sentence)
         except Exception:
             log.exception("The task %s%s failed; the clock will ask again.", function.__name__, args)
 

@@ -9,6 +9,7 @@ from typing import Final
 from django.conf import settings
 from django.core import mail
 from django.core.mail.backends.base import BaseEmailBackend
+from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 
 from apps.accounts.models import User
@@ -41,24 +42,34 @@ def _fold_batch() -> int:
     cursor, _ = Cursor.objects.select_for_update(no_key=True).get_or_create(pk=1)
     lines = audit.entries(after=cursor.next_index - 1, limit=_BATCH)
     for line in lines:
-        Notification.objects.bulk_create(
-            (
-                Notification(
-                    user=told.user,
-                    entry_index=line.index,
-                    kind=told.kind.value,
-                    text=told.text[:_LONGEST_TEXT],
-                    path=told.path,
-                    created_at=line.recorded_at,
-                )
-                for told in told_by(line)
-            ),
-            ignore_conflicts=True,
-        )
+        Notification.objects.bulk_create(_notifications(line), ignore_conflicts=True)
     if lines:
         cursor.next_index = lines[-1].index + 1
         cursor.save(update_fields=["next_index"])
     return len(lines)
+
+
+def _notifications(line: audit.Line) -> list[Notification]:
+    """None for an entry that cannot be made sense of: it must not keep the others from being told."""
+    try:
+        with transaction.atomic():
+            told = told_by(line)
+    except OperationalError:
+        raise  # of the database, not of the entry: the whole batch is tried again
+    except Exception:
+        log.exception("Nobody is told of entry %s of the record.", line.index)
+        return []
+    return [
+        Notification(
+            user=one.user,
+            entry_index=line.index,
+            kind=one.kind.value,
+            text=one.text[:_LONGEST_TEXT],
+            path=one.path,
+            created_at=line.recorded_at,
+        )
+        for one in told
+    ]
 
 
 def unmailed() -> QuerySet[Notification]:
@@ -103,7 +114,9 @@ def mark_read(*, actor: User, ids: Sequence[int] | None = None) -> int:
 
 def _send(notification_id: int, connection: BaseEmailBackend) -> bool:
     """False where another worker has it. Raises what the mail server said."""
-    if not unmailed().filter(pk=notification_id).update(mailed_at=clock.now()):
+    # Conditions on the row alone: behind a join, a worker that had to wait would not look again whether it is marked.
+    mine = Notification.objects.filter(pk=notification_id, mailed_at=None, read_at=None)
+    if not mine.update(mailed_at=clock.now()):
         return False
     notification = Notification.objects.select_related("user").get(pk=notification_id)
     message = mail.EmailMessage(

@@ -29,6 +29,7 @@ __all__ = ["Ask", "Preview", "Refused", "cancel", "lapse_due", "preview", "refus
 
 POLICY: Final = "policy"  # the actor, where nobody was asked
 _BATCH: Final = 100
+MAX_WAITING: Final = 20  # of one person: each asks for the attention of others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,9 @@ def _submit(*, actor: User, ask: Ask, idempotency_key: str | None) -> AccessRequ
         if first := AccessRequest.objects.filter(requester=actor, idempotency_key=key).first():
             return _same(first, body_digest)
         idempotency_key = key
+    waiting = AccessRequest.objects.filter(requester=actor, status=RequestStatus.PENDING).count()
+    if waiting >= MAX_WAITING:
+        raise Refused(f"{waiting} requests of yours are waiting already: cancel those that you no longer need first.")
     now = clock.now()
     request = _new(actor, analyse(actor, ask, now=now), now)
     request.idempotency_key, request.body_digest = idempotency_key, body_digest if idempotency_key else ""

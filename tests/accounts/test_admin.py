@@ -169,3 +169,8 @@ def test_front_page_shows_what_other_rooms_add(dana: User, monkeypatch: pytest.M
     answer = signed_in(dana).get("/admin/")
     assert answer.status_code == 200
     assert answer.context["who"] == "dana"
+
+
+@pytest.mark.parametrize("page", [f"{USERS}?password__startswith=s", f"{TOKENS}?digest__gt=a"])
+def test_admin_when_a_filter_asks_about_a_secret_is_refused(dana: User, page: str) -> None:
+    assert signed_in(dana).get(page).status_code in {302, 400}

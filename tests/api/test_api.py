@@ -244,7 +244,7 @@ def test_read_when_the_address_holds_a_nul(people: Cast, path: str) -> None:
     ("path", "values"),
     [
         ("/requests", ["x", "y"]),
-        ("/requests", ["2026-01-01", "\0"]),
+        ("/requests", ["2026-01-01T00:00:00Z", "\0"]),
         ("/requests", ["2026-13-01T00:00:00Z", "y"]),
         ("/grants", ["0001-01-01T00:00:00+23:59", "y"]),
         ("/grants", ["9999-12-31T23:59:59.999999-23:59", "y"]),
@@ -260,3 +260,9 @@ def test_list_when_the_cursor_is_forged(people: Cast, path: str, values: list[st
 def test_submit_when_the_body_is_too_large(people: Cast) -> None:
     status, problem = Caller(people.alice).call("POST", "/requests", json.dumps(ask(reason="x" * 1_100_000)))
     assert (status, problem["title"]) == (413, "Request Entity Too Large")
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=1001", "after=-2", f"after={10**30}"])
+def test_read_entries_when_the_page_is_out_of_bounds(people: Cast, query: str) -> None:
+    status, problem = Caller(people.audrey).call("GET", f"/audit/entries?{query}")
+    assert (status, problem["field"]) == (422, query.partition("=")[0])

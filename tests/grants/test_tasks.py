@@ -10,6 +10,7 @@ from apps.grants import tasks
 from apps.grants.checks import tasks_resolve
 from apps.grants.models import Heartbeat
 from apps.grants.tasks import Cluster, Task, enqueue
+from tests.factories import ServerFactory
 from tests.grants.machinery import asked_for, work_off
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,3 +66,9 @@ def test_tasks_leave_no_row_when_they_fail(caplog: pytest.LogCaptureFixture) -> 
     work_off()
     assert "look_at_sessions('nowhere',)" in caplog.text
     assert not Result.objects.exists()
+
+
+def test_tasks_say_it_in_a_line_when_a_target_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    tasks.look_at_sessions(ServerFactory(name="far").pk)
+    assert "has no password for its manager on far" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -179,6 +179,16 @@ def test_fold_goes_on_when_an_entry_is_about_nothing(
     assert Cursor.objects.get().next_index == audit.head().size
 
 
+def test_fold_tells_the_others_when_one_entry_makes_no_sense(people: Cast, caplog: pytest.LogCaptureFixture) -> None:
+    active(people.alice)
+    User.objects.filter(pk=people.alice.pk).update(time_zone="Middle/Earth")
+    asked(people)
+
+    assert told(people.alice) == []
+    assert told(people.bob) == ["waiting"]
+    assert "Nobody is told of entry" in caplog.text
+
+
 def test_fold_tells_once_when_two_workers_fold_at_once(people: Cast) -> None:
     for _ in range(5):
         asked(people)

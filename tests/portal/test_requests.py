@@ -6,7 +6,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from apps.approvals import services as approvals
 from apps.audit.actions import Action
+from apps.core.errors import NotAllowed
 from apps.grants.models import Grant
 from apps.requests.models import AccessRequest
 from tests.factories import Cast
@@ -133,6 +135,22 @@ def test_follow_when_nothing_changed_sends_nothing(people: Cast) -> None:
     changed = client.get(path[1], headers=poll)
     assert changed.status_code == 200
     assert "The login is being made" in changed.content.decode()
+
+
+def test_show_request_when_much_happened_shows_the_newest_and_says_so(
+    people: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is refused often enough must not push what came of it off the page."""
+    row = ask(people.alice)
+    for _ in range(3):
+        with pytest.raises(NotAllowed):
+            approvals.approve(actor=people.alice, request_id=row.pk)
+    monkeypatch.setattr("apps.portal.views.requests._TRAIL", 3)
+    approvals.deny(actor=people.bob, request_id=row.pk, comment="Not like this")
+    page = page_of(signed_in(people.alice), row)
+    assert "denied the request" in page
+    assert "asked for access" not in page
+    assert "Only the newest entries are shown" in page
 
 
 def test_credential_when_it_is_mine_is_shown_and_recorded(people: Cast) -> None:

@@ -334,3 +334,12 @@ def test_preview_needs_few_queries_when_the_catalog_is_large(
 
     with django_assert_max_num_queries(12):
         preview(actor=people.alice, ask=ask(tables=("wide.*", "sales.orders")))
+
+
+def test_submit_is_refused_when_too_many_requests_of_one_person_wait(
+    people: Cast, ask: Callable[..., Ask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.requests.services.MAX_WAITING", 1)
+    submit(actor=people.alice, ask=ask(database="shop"))
+    with pytest.raises(Refused, match="waiting already"):
+        submit(actor=people.alice, ask=ask(database="shop"))

@@ -4,7 +4,7 @@ import base64
 from typing import Annotated, Any
 
 from django.http import HttpRequest
-from ninja import P, Router
+from ninja import Query, Router
 
 from apps.accounts.models import TokenScope, User
 from apps.accounts.roles import is_auditor
@@ -22,8 +22,8 @@ router = Router(tags=["audit"])
 @router.get("/audit/entries", response=EntryPage, auth=Token(TokenScope.AUDIT))
 def entries(
     request: HttpRequest,
-    after: Annotated[int, P(ge=-1, le=2**62)] = -1,
-    limit: Annotated[int, P(ge=1, le=MAX_LIMIT)] = 200,
+    after: Annotated[int, Query(ge=-1, le=2**62)] = -1,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 200,
 ) -> dict[str, Any]:
     """Sealed entries in order; `after` is the index of the last one already seen."""
     reader = _auditor(request)

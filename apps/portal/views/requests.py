@@ -32,7 +32,7 @@ from apps.requests import services as requests
 from apps.requests.models import AccessRequest
 from apps.requests.states import RequestStatus
 
-_TRAIL: Final = 200  # entries of one request on its page; the record has them all
+_TRAIL: Final = 200  # newest entries of one request on its page; the record has them all
 _REVOCABLE: Final = (GrantStatus.QUEUED, GrantStatus.ACTIVE)
 _FEW: Final = 200  # tables whose columns are counted
 
@@ -172,6 +172,7 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
     if is_unchanged(request, state):
         return HttpResponse(status=204)
     subjects = (row.audit_id, *([grant.audit_id] if grant else []))
+    trail = audit.latest(limit=_TRAIL + 1, where=audit.Filter(subjects=subjects))[::-1]
     context: dict[str, Any] = {
         "row": row,
         "scope": row.effective,
@@ -180,7 +181,8 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
         "route": route,
         "grant": grant,
         "late": late,
-        "trail": tell(audit.entries(limit=_TRAIL, where=audit.Filter(subjects=subjects))),
+        "trail": tell(trail[-_TRAIL:]),
+        "trail_is_cut": len(trail) > _TRAIL,
         "form": form,
         "kept": set(request.POST.getlist("table")) if form.is_bound else None,
         "may_decide": _may_decide(request, row),
