@@ -22,6 +22,7 @@ from jitportal.embedded import Cluster
 from jitportal.embedded_install import installed
 from jitportal.portal_database import OWNER, WEB, WORKER, urls
 from tests.support import portal as support
+from tests.support.demo import RunningDemo, running_demo
 from tests.support.identity import IdentityProvider, started
 from tests.support.portal import PortalDatabase
 from tests.support.targets import TargetServer, versions
@@ -153,3 +154,10 @@ def identity_provider() -> Iterator[IdentityProvider]:
     """The demo's identity provider in a process of its own; django_settings point at it with `use()`."""
     with started() as provider:
         yield provider
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[RunningDemo]:
+    """The whole portal as `make demo` runs it; started once in each test process that asks for it."""
+    with running_demo() as demo:
+        yield demo

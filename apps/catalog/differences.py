@@ -1,6 +1,8 @@
 """What has changed between the catalog and a database. Pure.
 
-A gone table keeps its columns as they were, so that it returns with them; a renamed column is a new one.
+A gone table keeps its columns as they were, so that it returns with them. What is renamed is a new row, and its
+classification goes with it: a column keeps its position, and a table the types at its positions. Where that is only
+alike, too much is classified rather than too little.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,12 +12,18 @@ from typing import NamedTuple
 from apps.engines.base import ColumnInfo, TableInfo, TableName
 
 
+class Label(NamedTuple):
+    classification: str = ""
+    data_class: str = ""
+
+
 class KnownColumn(NamedTuple):
     """A row of the catalog; `info` has the shape of what a target tells."""
 
     pk: int
     info: ColumnInfo
     is_gone: bool
+    label: Label
 
 
 class KnownTable(NamedTuple):
@@ -46,7 +54,8 @@ class Differences:
     new_tables: list[TableInfo] = field(default_factory=list)
     tables: list[tuple[int, TableInfo]] = field(default_factory=list)  # to be brought up to date, and not gone
     gone_tables: list[int] = field(default_factory=list)
-    new_columns: list[tuple[int, ColumnInfo]] = field(default_factory=list)  # of known tables, by the table's id
+    labels: dict[tuple[TableName, str], Label] = field(default_factory=dict)  # of columns of new tables
+    new_columns: list[tuple[int, ColumnInfo, Label]] = field(default_factory=list)  # of known tables, by their id
     columns: list[tuple[int, ColumnInfo]] = field(default_factory=list)
     gone_columns: list[int] = field(default_factory=list)
     tables_changed: int = 0
@@ -77,8 +86,24 @@ def compare(known: Mapping[TableName, KnownTable], found: Iterable[TableInfo]) -
             continue
         _compare_table(differences, row, info)
         _compare_columns(differences, row, info)
-    differences.gone_tables = [row.pk for table, row in known.items() if table not in seen and not row.is_gone]
+    gone = [row for table, row in known.items() if table not in seen and not row.is_gone]
+    differences.gone_tables = [row.pk for row in gone]
+    _keep_labels(differences, gone)
     return differences
+
+
+def _keep_labels(differences: Differences, gone: Iterable[KnownTable]) -> None:
+    """A table that is gone may be there by another name."""
+    for row in gone:
+        columns = [column for column in row.columns.values() if not column.is_gone]
+        labels = {column.info.position: column.label for column in columns if any(column.label)}
+        if not labels:
+            continue
+        shape = {(column.info.position, column.info.type) for column in columns}
+        for info in differences.new_tables:
+            if shape <= {(column.position, column.type) for column in info.columns}:
+                found = [(column.name, labels[column.position]) for column in info.columns if column.position in labels]
+                differences.labels |= {(info.table, name): label for name, label in found}
 
 
 def _compare_table(differences: Differences, row: KnownTable, info: TableInfo) -> None:
@@ -90,15 +115,14 @@ def _compare_table(differences: Differences, row: KnownTable, info: TableInfo) -
 
 
 def _compare_columns(differences: Differences, row: KnownTable, info: TableInfo) -> None:
-    there = set()
+    there = {column.name for column in info.columns}
+    gone = [known for name, known in row.columns.items() if name not in there and not known.is_gone]
+    labels = {known.info.position: known.label for known in gone}
     for column in info.columns:
-        there.add(column.name)
         known = row.columns.get(column.name)
         if known is None:
-            differences.new_columns.append((row.pk, column))
+            differences.new_columns.append((row.pk, column, labels.get(column.position, Label())))
         elif known.is_gone or known.info != column:
             differences.columns.append((known.pk, column))
             differences.columns_returned += known.is_gone
-    differences.gone_columns += [
-        known.pk for name, known in row.columns.items() if name not in there and not known.is_gone
-    ]
+    differences.gone_columns += [known.pk for known in gone]

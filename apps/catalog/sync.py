@@ -14,7 +14,7 @@ from psycopg import sql
 
 from apps.audit import services as audit
 from apps.audit.actions import Action
-from apps.catalog.differences import Differences, KnownColumn, KnownTable, compare
+from apps.catalog.differences import Differences, KnownColumn, KnownTable, Label, compare
 from apps.catalog.models import Column, Database, Table
 from apps.catalog.targets import engine_for, target_for
 from apps.core import clock
@@ -92,11 +92,12 @@ def _fulfil_wish(database: Database, seen: Database) -> None:
 
 def _known(database: Database) -> dict[TableName, KnownTable]:
     columns: dict[int, dict[str, KnownColumn]] = defaultdict(dict)
-    for pk, table, name, type_, position, not_null, comment, gone_at in Column.objects.filter(
-        table__database=database
-    ).values_list("pk", "table", "name", "type", "position", "not_null", "comment", "gone_at"):
+    rows = Column.objects.filter(table__database=database).values_list(
+        "pk", "table", "gone_at", "classification", "data_class", "name", "type", "position", "not_null", "comment"
+    )
+    for pk, table, gone_at, classification, data_class, name, type_, position, not_null, comment in rows:
         info = ColumnInfo(name, type_, position, not_null, comment)
-        columns[table][name] = KnownColumn(pk, info, gone_at is not None)
+        columns[table][name] = KnownColumn(pk, info, gone_at is not None, Label(classification, data_class))
     tables = Table.objects.filter(database=database).values_list(
         "schema", "name", "pk", "kind", "comment", "estimated_rows", "gone_at"
     )
@@ -118,7 +119,9 @@ def _write(database: Database, differences: Differences, now: datetime) -> None:
         (_new_table(database, info, now) for info in differences.new_tables), batch_size=_BATCH
     )
     of_new_tables = [
-        (table.pk, column) for table, info in zip(new, differences.new_tables, strict=True) for column in info.columns
+        (table.pk, column, differences.labels.get((info.table, column.name), Label()))
+        for table, info in zip(new, differences.new_tables, strict=True)
+        for column in info.columns
     ]
     _copy_columns([*differences.new_columns, *of_new_tables], now)
 
@@ -135,12 +138,11 @@ def _new_table(database: Database, info: TableInfo, now: datetime) -> Table:
     )
 
 
-def _copy_columns(columns: Iterable[tuple[int, ColumnInfo]], now: datetime) -> None:
+def _copy_columns(columns: Iterable[tuple[int, ColumnInfo, Label]], now: datetime) -> None:
     with connection.cursor() as cursor, cursor.copy(_COPY_COLUMNS) as copy:
-        for table, column in columns:
-            copy.write_row(
-                (table, column.name, column.type, column.position, column.not_null, column.comment, "", "", now)
-            )
+        for table, column, label in columns:
+            about = (column.name, column.type, column.position, column.not_null, column.comment)
+            copy.write_row((table, *about, *label, now))
 
 
 def _table_row(pk: int, info: TableInfo) -> tuple[Any, ...]:

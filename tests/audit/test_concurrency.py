@@ -6,7 +6,6 @@ from contextlib import ExitStack
 
 import psycopg
 import pytest
-from django.conf import settings
 
 from apps.audit.chain import verify
 from jitportal.portal_database import OWNER, WEB, WORKER
@@ -158,20 +157,3 @@ def test_seal_when_many_write_at_once_leaves_no_gap(portal_database: PortalDatab
         indexes = [seal[0] for entry in entries if (seal := record.seal_of(connections[0], entry))]
         assert sorted(indexes) == list(range(before, before + 160))
         assert verify(*chain(connections[0])) == []
-
-
-def test_holder_when_it_idles_with_the_heads_lock_is_found_by_the_documented_query(
-    portal_database: PortalDatabase, web: psycopg.Connection, worker: psycopg.Connection
-) -> None:
-    """S4: SET CONSTRAINTS and idling stops all writers."""
-    document = (settings.BASE_DIR / "docs/audit-format.md").read_text(encoding="utf-8")
-    query = document[document.index("SELECT pid, usename") : document.index("'5 seconds'")] + "'0 seconds'"
-    record.insert(web, record.body())
-    web.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    record.insert(worker, record.body())
-    with ThreadPoolExecutor(1) as pool, portal_database.superuser() as superuser:
-        waiting = commit_while(portal_database, worker, pool)
-        found = superuser.execute(query.encode()).fetchall()
-        web.rollback()
-        waiting.result()
-    assert [(pid, role) for pid, role, *_ in found] == [(web.info.backend_pid, WEB)]

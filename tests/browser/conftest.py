@@ -1,20 +1,14 @@
-"""A demo of our own and a real browser, where there is one."""
+"""A real browser, where there is one."""
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-ROOT = Path(__file__).parents[2]
+from tests.support.demo import RunningDemo
+
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -40,38 +34,6 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def demo() -> Iterator[str]:
-    """The address of `manage.py demo`, started as anybody would, on a folder of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="jd-"))
-    folder.chmod(0o711)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ours = ("JITPORTAL_", "DATABASE_", "EMAIL_", "DJANGO_")
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "demo", "--port", str(port)],
-        cwd=ROOT,
-        env=clean | {"JITPORTAL_DATA": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        _wait_until_ready(process)
-        # Nobody reads on: without this the demo would stop at a full pipe.
-        reader = threading.Thread(target=process.stdout.read, daemon=True)  # type: ignore[union-attr]
-        reader.start()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
-        if process.stdout is not None:
-            process.stdout.close()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
@@ -80,13 +42,13 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def sign_in(browser: Browser, demo: str) -> Iterator[SignIn]:
+def sign_in(browser: Browser, demo: RunningDemo) -> Iterator[SignIn]:
     """A page of one person, signed in through the demo's identity provider. Errors in its console fail the test."""
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
     def sign_in(name: str, **options: object) -> Page:
-        context = browser.new_context(base_url=demo, locale="en-GB", **options)  # type: ignore[arg-type]
+        context = browser.new_context(base_url=demo.url, locale="en-GB", **options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
@@ -102,13 +64,3 @@ def sign_in(browser: Browser, demo: str) -> Iterator[SignIn]:
     for context in contexts:
         context.close()
     assert errors == []
-
-
-def _wait_until_ready(process: "subprocess.Popen[str]") -> None:
-    assert process.stdout is not None
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if "Ctrl-C stops everything." in line:
-            return
-    raise AssertionError(f"The demo ended before it was ready:\n{seen}")

@@ -83,10 +83,10 @@ def test_run_sync_when_columns_change(orders: Database, engine: FakeEngine) -> N
 
 
 def test_run_sync_when_a_column_is_renamed(orders: Database, engine: FakeEngine) -> None:
-    """It is another column, which nobody has classified; the old one is remembered."""
+    """It is another column at the same position, so it is classified as before; the old one is remembered."""
     engine.tables = {"sales.orders": ["id bigint", "mail text"]}
     sync(orders)
-    assert Column.objects.get(name="mail").classification == ""
+    assert Column.objects.get(name="mail").classification == "confidential"
     assert Column.objects.get(name="email").gone_at is not None
     assert last_entry().facts == NOTHING | {"columns_added": 1, "columns_gone": 1, "tables": 1}
     engine.tables = {"sales.orders": ["id bigint", "email text", "mail text"]}
@@ -94,6 +94,31 @@ def test_run_sync_when_a_column_is_renamed(orders: Database, engine: FakeEngine)
     email = Column.objects.get(name="email")
     assert (email.gone_at, email.classification) == (None, "confidential")
     assert last_entry().facts["columns_returned"] == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "classification"),
+    [
+        (["id bigint", "email text"], "confidential"),
+        (["id bigint", "mail text", "note text"], "confidential"),
+        (["id bigint", "email int"], ""),
+    ],
+)
+def test_run_sync_when_a_table_is_renamed(
+    orders: Database, engine: FakeEngine, columns: list[str], classification: str
+) -> None:
+    """A new table made like the one that is gone is taken for it."""
+    engine.tables = {"archive.orders_2": columns}
+    sync(orders)
+    table = Table.objects.get(name="orders_2")
+    assert list(table.columns.values_list("classification", flat=True))[:2] == ["", classification]
+
+
+def test_run_sync_when_a_table_is_copied(orders: Database, engine: FakeEngine) -> None:
+    """Nothing is gone, so nobody was renamed: it is for a DBA to classify."""
+    engine.tables |= {"sales.copy": ["id bigint", "email text"]}
+    sync(orders)
+    assert not Table.objects.get(name="copy").columns.exclude(classification="").exists()
 
 
 def test_run_sync_when_a_table_goes_and_returns(orders: Database, engine: FakeEngine) -> None:

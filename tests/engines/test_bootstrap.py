@@ -233,7 +233,7 @@ def test_preflight_when_a_database_is_not_there(engine: PostgresEngine, newest: 
 
 def test_preflight_when_nobody_answers(engine: PostgresEngine, newest: Shop) -> None:
     unreachable = replace(newest, target=replace(newest.target, port=1))
-    assert "could be reached" in sentences(engine, unreachable, Severity.ERROR)
+    assert "could not be reached" in sentences(engine, unreachable, Severity.ERROR)
 
 
 def test_preflight_when_there_is_no_masker(engine: PostgresEngine, newest: Shop) -> None:

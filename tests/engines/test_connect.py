@@ -51,7 +51,7 @@ def test_open_login_when_nobody_answers(engine: PostgresEngine, newest: Shop, cl
         lambda: list(engine.read_tables(target, newest.database)),
         lambda: engine.drop_scopes(target, []),
     ):
-        with pytest.raises(TargetUnavailable, match="could be reached"):
+        with pytest.raises(TargetUnavailable, match="could not be reached"):
             act()
 
 

@@ -183,6 +183,17 @@ def test_close_logins_when_one_is_another_portals(engine: PostgresEngine, shop: 
     assert theirs.login not in [use.login for use in engine.sessions(shop.target)]
 
 
+def test_close_logins_when_a_dba_renamed_it(engine: PostgresEngine, shop: Shop) -> None:
+    spec = opened(engine, shop)
+    shop.run(f"ALTER ROLE {spec.login} RENAME TO harmless", f"ALTER ROLE harmless PASSWORD '{PASSWORD}'")
+    with shop.login(PASSWORD, "harmless") as alice:
+        (closed,) = close(engine, shop, spec)
+        with pytest.raises(psycopg.OperationalError):
+            alice.execute("SELECT 1")
+    assert (closed.login, closed.sessions_ended, closed.dropped) == (spec.login, 1, True)
+    assert not shop.role_is_there("harmless")
+
+
 def test_close_logins_when_the_name_is_not_a_logins(engine: PostgresEngine, newest: Shop) -> None:
     for name in ("postgres", "jitportal", "jitportal_masker", 'x"; DROP ROLE jitportal; --', ""):
         with pytest.raises(Refused, match="not the name of a login"):

@@ -67,6 +67,22 @@ def test_open_login_when_public_reaches_a_classified_column(
     assert sentence in refusal(engine, shop, a_spec(shop, ORDERS, classified=EMAIL))
 
 
+def test_open_login_when_another_login_gave_rights_on_its_own(engine: PostgresEngine, shop: Shop) -> None:
+    """Or whoever holds a grant could keep everybody else from the same tables."""
+    alice, bob = a_spec(shop, ORDERS), a_spec(shop, ORDERS, person="bob")
+    scope_role = names.scope_role_name(alice.scope)
+    engine.open_login(shop.target, alice)
+    with shop.login(PASSWORD, alice.login) as session:
+        session.execute("SELECT lo_create(4711)")
+        session.execute(f"GRANT SELECT ON LARGE OBJECT 4711 TO {scope_role}")
+        session.execute(f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {scope_role}")
+    findings = engine.open_login(shop.target, bob).evidence.findings
+    assert any(finding.startswith("Other logins have given rights on 2 things of their own") for finding in findings)
+    shop.run("SELECT lo_create(4712)", f"GRANT SELECT ON LARGE OBJECT 4712 TO {scope_role}")
+    with pytest.raises(Refused, match="large object 4712"):
+        engine.open_login(shop.target, a_spec(shop, ORDERS))
+
+
 def test_open_login_when_statistics_of_a_closed_schema_would_show_it(engine: PostgresEngine, shop: Shop) -> None:
     shop.run("GRANT SELECT ON hr.salaries TO PUBLIC")
     assert "hr.salaries (salary)" in refusal(engine, shop, a_spec(shop, ORDERS, classified=SALARY))

@@ -107,7 +107,7 @@ def test_look_asks_for_another_try_when_its_pause_is_over(people: Cast, monkeypa
 
 
 def test_look_asks_for_the_scope_to_go_when_its_last_grant_is_over(people: Cast, left_behind: LeftBehind) -> None:
-    grant = active(people.alice)
+    grant = active(people.alice, tables=("stock.products",))
     services.release(actor=people.alice, grant_id=grant.pk)
     services.end_due(server_id=grant.server_id)
     ticking = Rounds()

@@ -66,7 +66,7 @@ def test_issue_says_so_and_tries_again_when_nobody_answers(people: Cast, target:
     services.issue(grant_id=grant.pk)
 
     now_in(grant, GrantStatus.QUEUED)
-    assert "could be reached" in grant.problem
+    assert "could not be reached" in grant.problem
     assert grant.next_try_at is not None
     _move(grant.server, port=target.port)
     prepare(target, grant.server, tmp_path)

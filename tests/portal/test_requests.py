@@ -1,10 +1,12 @@
 """The request's page: what an approver needs, what its holder can do, and following it while it happens."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.approvals import services as approvals
 from apps.audit.actions import Action
@@ -122,6 +124,17 @@ def test_cancel_when_it_waits(people: Cast) -> None:
     row.refresh_from_db()
     assert row.status == "cancelled"
     assert client.post(reverse("portal:cancel", args=[row.pk])).status_code == 409
+
+
+def test_cancel_when_it_is_approved_for_later(people: Cast) -> None:
+    row = ask(people.alice, starts_at=timezone.now() + timedelta(days=1))
+    approve(people, row)
+    client = signed_in(people.alice)
+    page = page_of(client, row)
+    assert "Starts" in page
+    assert "Take it back" in page
+    client.post(reverse("portal:cancel", args=[row.pk]))
+    assert "Taken back" in page_of(client, row)
 
 
 def test_follow_when_nothing_changed_sends_nothing(people: Cast) -> None:

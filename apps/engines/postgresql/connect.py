@@ -149,6 +149,6 @@ def _root_certificates(ca_pem: str, stack: ExitStack) -> str:
 def _sign_in_failed(target: Target, database: str, error: psycopg.OperationalError) -> SignInFailed:
     asked = bool(error.pgconn and error.pgconn.used_password)
     where = f"{target.host}:{target.port}, database “{database}”, as “{target.user}”"
-    outcome = "let us in" if asked else "could be reached"
+    outcome = "has not let us in" if asked else "could not be reached"
     said = " ".join(str(error).split())
-    return SignInFailed(f"The server ({where}) has not {outcome}: {said}", asked_for_password=asked)
+    return SignInFailed(f"The server ({where}) {outcome}: {said}", asked_for_password=asked)

@@ -34,7 +34,7 @@ def close_logins(target: Target, logins: Sequence[str]) -> list[Closed]:
 
 def _close(target: Target, logins: list[str]) -> list[Closed]:
     with session(target, doing="ending logins") as connection:
-        found = _found(connection, logins)
+        found = _found(connection, target, logins)
         ours = [one for one in found if names.is_ours(target.portal_id, one.comment)]
         absent = sorted(set(logins) - {one.login for one in found})
         clean = _cut(connection, _lock(connection, target, ours))
@@ -45,9 +45,10 @@ def _close(target: Target, logins: list[str]) -> list[Closed]:
     return closed
 
 
-def _found(connection: Connection, logins: list[str]) -> list[Ending]:
+def _found(connection: Connection, target: Target, logins: list[str]) -> list[Ending]:
+    parameters = {"logins": logins, "mark": names.comment(target.portal_id, "")}
     with connection.cursor(row_factory=class_row(Ending)) as cursor:
-        return cursor.execute(query("found"), {"logins": logins}).fetchall()
+        return cursor.execute(query("found"), parameters).fetchall()
 
 
 def _lock(connection: Connection, target: Target, endings: list[Ending]) -> list[Ending]:
@@ -140,7 +141,7 @@ def _drop(connection: Connection, target: Target, endings: list[Ending]) -> None
 
 
 def _read_back(connection: Connection, endings: list[Ending]) -> list[Closed]:
-    parameters = {"oids": [one.oid for one in endings], "logins": [one.login for one in endings]}
+    parameters = {"oids": [one.oid for one in endings], "roles": [one.role for one in endings]}
     traces = {oid: rest for oid, *rest in connection.execute(query("traces"), parameters)}
     return [closed for one in endings if (closed := _closed(one, *traces[one.oid]))]
 

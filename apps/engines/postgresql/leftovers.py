@@ -19,6 +19,7 @@ class Ending:
     """One login on its way out."""
 
     login: str
+    role: str  # its name on the server, which a DBA may have changed
     oid: int
     comment: str | None
     locked: bool
@@ -31,12 +32,12 @@ class Ending:
 
     @property
     def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.login)
+        return sql.Identifier(self.role)
 
 
 def roll_back_prepared(connection: Connection, target: Target, endings: list[Ending]) -> None:
     """A prepared transaction outlives its session and holds its locks; only its owner or a superuser may end it."""
-    by_name = {one.login: one for one in endings}
+    by_name = {one.role: one for one in endings}
     statement = "SELECT owner::text, gid, database::text FROM pg_prepared_xacts WHERE owner = ANY (%s::text[]::name[])"
     for owner, gid, database in connection.execute(statement, [list(by_name)]).fetchall():
         one = by_name[owner]

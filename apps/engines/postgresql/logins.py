@@ -145,4 +145,4 @@ def _unlock(connection: Connection, target: Target, spec: LoginSpec) -> tuple[da
 
 
 def _comment(target: Target, spec: LoginSpec) -> str:
-    return names.comment(target.portal_id, f"request={spec.reference}")
+    return names.comment(target.portal_id, f"login={spec.login} request={spec.reference}")

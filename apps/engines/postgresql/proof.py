@@ -13,6 +13,8 @@ from apps.engines.postgresql.queries import query
 from apps.engines.postgresql.scopes import Thing
 
 _SHOWN = 8
+# By another login, of its own: told, or any holder could keep all others from sharing the scope.
+_GIVEN_AWAY = ["GIVEN AWAY"]
 
 # What everybody has anyway: {count} and {names}. Worded for the approver and the DBA.
 _EXPOSED = {
@@ -75,7 +77,7 @@ def prove(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> P
         *_leaks(connection, spec),
         *_cascades(connection, spec, things),
     ]
-    findings = (*_findings(connection, spec, things), *_left_objects(spec, held))
+    findings = (*_findings(connection, spec, things), *_left_objects(spec, held), *_given_away(held))
     evidence = Evidence(checked_at=checked_at, reach=_reach(held), findings=findings)
     return Proof(evidence=evidence, problems=tuple(problems))
 
@@ -88,7 +90,7 @@ def _held(connection: Connection, login: str) -> list[Held]:
 def _differences(spec: LoginSpec, things: Sequence[Thing], held: Sequence[Held]) -> Iterable[str]:
     """Everything approved is there, through the scope role, and nothing else is held."""
     role = names.scope_role_name(spec.scope)
-    held = [one for one in held if not _left_behind(one, role)]
+    held = [one for one in held if not _left_behind(one, role) and one.privileges != _GIVEN_AWAY]
     approved = {(thing.key, right, role) for thing in things for right in thing.wanted}
     approved.add((("role", "", role), "MEMBER", "membership"))
     actual = {((one.kind, one.schema, one.name), right, one.via) for one in held for right in one.privileges}
@@ -154,6 +156,11 @@ def _left_objects(spec: LoginSpec, held: Sequence[Held]) -> Iterable[str]:
     role = names.scope_role_name(spec.scope)
     if left := [one.name for one in held if _left_behind(one, role)]:
         yield f"Earlier logins of this scope left {len(left)} objects to {role}: {_listed(left[:_SHOWN], len(left))}."
+
+
+def _given_away(held: Sequence[Held]) -> Iterable[str]:
+    if given := [one.name for one in held if one.privileges == _GIVEN_AWAY]:
+        yield f"Other logins have given rights on {len(given)} things of their own: {_listed(given[:_SHOWN], len(given))}."
 
 
 def _reach(held: Sequence[Held]) -> tuple[Reach, ...]:

@@ -187,7 +187,7 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
         "kept": set(request.POST.getlist("table")) if form.is_bound else None,
         "may_decide": _may_decide(request, row),
         "is_holder": row.requester_id == user.pk,
-        "may_cancel": row.requester_id == user.pk and row.status == RequestStatus.PENDING,
+        "may_cancel": row.requester_id == user.pk and _is_open(row, grant),
         "may_revoke": grant is not None and grant.status in _REVOCABLE and may_revoke(user, grant),
         "state": state,
         "pace": _pace(row, grant),
@@ -232,6 +232,12 @@ def _tables(row: AccessRequest) -> list[ListedTable]:
         ListedTable(name=quoted(TableName(*pair)), columns=counts.get(pair), kept=pair in kept)
         for pair in sorted(asked)
     ]
+
+
+def _is_open(row: AccessRequest, grant: Grant | None) -> bool:
+    """Nothing was made of it yet; what starts at once is about to be made, and is given back instead."""
+    scheduled = row.status == RequestStatus.APPROVED and row.starts_at is not None
+    return grant is None and (scheduled or row.status == RequestStatus.PENDING)
 
 
 def _may_decide(request: HttpRequest, row: AccessRequest) -> bool:

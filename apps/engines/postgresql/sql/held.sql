@@ -33,8 +33,17 @@ SELECT 'other', '',
        CASE WHEN h.here THEN pg_describe_object(h.classid, h.objid, h.objsubid)
             ELSE format('something in database %%s (%%s)', (SELECT datname FROM pg_database WHERE oid = h.dbid),
                         h.classid::regclass) END,
-       pg_get_userbyid(h.role)::text, ARRAY[CASE h.deptype WHEN 'o' THEN 'OWNER' ELSE 'PRIVILEGE' END]
+       pg_get_userbyid(h.role)::text,
+       ARRAY[CASE WHEN h.deptype = 'o' THEN 'OWNER' WHEN given.away THEN 'GIVEN AWAY' ELSE 'PRIVILEGE' END]
 FROM held h
+-- Any login can make large objects and default privileges, and give rights on its own to whom it likes.
+CROSS JOIN LATERAL (
+  SELECT EXISTS (
+    SELECT FROM pg_shdepend o JOIN pg_roles r ON r.oid = o.refobjid
+    WHERE o.refclassid = 'pg_authid'::regclass AND o.deptype = 'o' AND starts_with(r.rolname::text, 'jit_')
+      AND (o.dbid, o.classid, o.objid) = (h.dbid, h.classid, h.objid)
+      AND h.classid IN ('pg_largeobject'::regclass, 'pg_default_acl'::regclass)) AS away
+) AS given
 WHERE NOT (h.deptype = 'a' AND h.objsubid = 0 AND h.here
            AND h.classid IN ('pg_class'::regclass, 'pg_namespace'::regclass, 'pg_database'::regclass))
 UNION ALL
