@@ -160,7 +160,8 @@ def _left_objects(spec: LoginSpec, held: Sequence[Held]) -> Iterable[str]:
 
 def _given_away(held: Sequence[Held]) -> Iterable[str]:
     if given := [one.name for one in held if one.privileges == _GIVEN_AWAY]:
-        yield f"Other logins have given rights on {len(given)} things of their own: {_listed(given[:_SHOWN], len(given))}."
+        listed = _listed(given[:_SHOWN], len(given))
+        yield f"Other logins have given rights on {len(given)} things of their own: {listed}."
 
 
 def _reach(held: Sequence[Held]) -> tuple[Reach, ...]:
