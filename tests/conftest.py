@@ -27,6 +27,8 @@ from tests.support.identity import IdentityProvider, started
 from tests.support.portal import PortalDatabase
 from tests.support.targets import TargetServer, versions
 
+_SLOW = {"browser", "story", "test_demo.py"}
+
 
 def _environment() -> dict[str, str]:
     private, public = new_keypair()
@@ -154,6 +156,11 @@ def identity_provider() -> Iterator[IdentityProvider]:
     """The demo's identity provider in a process of its own; django_settings point at it with `use()`."""
     with started() as provider:
         yield provider
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for a whole portal and for minutes to pass goes first, so that the rest runs beside it."""
+    items.sort(key=lambda item: not _SLOW & set(Path(item.path).parts[-2:]))
 
 
 @pytest.fixture(scope="session")
