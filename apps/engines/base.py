@@ -113,6 +113,9 @@ class LoginSpec:
     seconds: int  # how long it lives, counted by the target's clock from the statement that opens it
     scope: Scope
     classified: frozenset[tuple[TableName, str]]  # (table, column) that must not be reachable
+    # Columns of the scope's tables that somebody could have classified. Any other one is refused: it was added since,
+    # or another table has taken an approved name.
+    known: frozenset[tuple[TableName, str]]
 
 
 @dataclass(frozen=True)

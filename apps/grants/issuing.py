@@ -131,17 +131,24 @@ def _require_ready(server: Server) -> None:
 
 
 def _spec(grant: Grant) -> LoginSpec:
-    columns = Column.objects.filter(
-        table__database=grant.database_id, classification__in=MASKED_LEVELS, gone_at=None, table__gone_at=None
-    ).values_list("table__schema", "table__name", "name")
+    scope = _scope(grant)
+    columns = Column.objects.filter(table__database=grant.database_id, gone_at=None, table__gone_at=None)
+    schemas = {table.schema for table in scope.tables}
+    known = _names(columns.filter(table__schema__in=schemas, table__name__in={table.name for table in scope.tables}))
     return LoginSpec(
         login=grant.login,
         verifier=scram.verifier(password_of(grant)),
         reference=grant.request_id,
         seconds=grant.minutes * 60,
-        scope=_scope(grant),
-        classified=frozenset((TableName(schema, name), column) for schema, name, column in columns),
+        scope=scope,
+        classified=_names(columns.filter(classification__in=MASKED_LEVELS)),
+        known=known,
     )
+
+
+def _names(columns: QuerySet[Column]) -> frozenset[tuple[TableName, str]]:
+    rows = columns.values_list("table__schema", "table__name", "name")
+    return frozenset((TableName(schema, name), column) for schema, name, column in rows)
 
 
 def _scope(grant: Grant) -> Scope:

@@ -142,6 +142,18 @@ def two_phase(two_phase_server: TargetServer) -> Iterator[Shop]:
 PASSWORD = scram.new_password()
 
 
+def columns_of(shop: Shop, *tables: TableName) -> frozenset[tuple[TableName, str]]:
+    """What a catalog read just now would know of them."""
+    with shop.server.admin(shop.database) as admin:
+        rows = admin.execute(
+            "SELECT n.nspname::text, c.relname::text, a.attname::text FROM pg_attribute a"
+            " JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE a.attnum > 0 AND NOT a.attisdropped"
+        ).fetchall()
+    found = {(TableName(schema, name), column) for schema, name, column in rows}
+    return frozenset((table, column) for table, column in found if table in tables)
+
+
 def a_spec(
     shop: Shop,
     *tables: TableName,
@@ -159,4 +171,5 @@ def a_spec(
         seconds=seconds,
         scope=Scope(shop.database, level, tuple(sorted(tables))),
         classified=classified,
+        known=columns_of(shop, *tables),
     )

@@ -347,3 +347,15 @@ def test_open_login_when_the_tables_are_given_in_any_order(engine: PostgresEngin
     spec = a_spec(newest, ORDERS, SALARIES)
     shuffled = replace(spec.scope, tables=tuple(reversed(spec.scope.tables)))
     assert names.scope_role_name(shuffled) == names.scope_role_name(spec.scope)
+
+
+def test_open_login_when_a_column_was_added_since_the_catalog_was_read(engine: PostgresEngine, shop: Shop) -> None:
+    spec = a_spec(shop, ORDERS)
+    shop.run("ALTER TABLE sales.orders ADD card text")
+    assert "sales.orders has columns that the catalog has not seen (card)" in refusal(engine, shop, spec)
+
+
+def test_open_login_when_a_classified_table_has_taken_an_approved_name(engine: PostgresEngine, shop: Shop) -> None:
+    spec = a_spec(shop, ORDERS, classified=EMAIL)
+    shop.run("ALTER TABLE sales.orders RENAME TO before", "ALTER TABLE sales.customers RENAME TO orders")
+    assert "the catalog has not seen (name, email)" in refusal(engine, shop, spec)

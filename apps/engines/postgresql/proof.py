@@ -75,6 +75,7 @@ def prove(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> P
     problems = [
         *_differences(spec, things, held),
         *_leaks(connection, spec),
+        *_unknown(connection, spec, things),
         *_cascades(connection, spec, things),
     ]
     findings = (*_findings(connection, spec, things), *_left_objects(spec, held), *_given_away(held))
@@ -132,6 +133,23 @@ def _leak_sentence(leak: Leak) -> str:
         return f"{table} ({columns}) is classified and open to PUBLIC: REVOKE ALL ON {through} FROM PUBLIC."
     where = "" if through == table else f" through {through}"
     return f"{table} ({columns}) is classified and would be within reach{where}: leave it out, or ask for it masked."
+
+
+def _unknown(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> Iterable[str]:
+    """Columns that the catalog has not seen: nobody can have said that they are harmless."""
+    tables = {thing.oid: TableName(thing.schema, thing.name) for thing in things if thing.kind == "table"}
+    rows = connection.execute(
+        "SELECT attrelid, attname::text FROM pg_attribute"
+        " WHERE attrelid = ANY (%s) AND attnum > 0 AND NOT attisdropped ORDER BY attrelid, attnum",
+        [_oids(things)],
+    )
+    unknown: dict[TableName, list[str]] = {}
+    for oid, column in rows:
+        if (tables[oid], column) not in spec.known:
+            unknown.setdefault(tables[oid], []).append(column)
+    for table, columns in sorted(unknown.items()):
+        listed = _listed(columns[:_SHOWN], len(columns))
+        yield f"{table} has columns that the catalog has not seen ({listed}): read the catalog, then ask again."
 
 
 def _cascades(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> Iterable[str]:
