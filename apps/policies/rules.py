@@ -7,12 +7,23 @@ from typing import Final, TypeGuard
 from apps.policies.facts import Facts, Outcome, Step, StepKind
 
 MAX_NEEDED: Final = 10  # people for one step
-_PARTS: Final = (
-    "name environments levels connections classified unmask whole_schema longer_than_minutes at_most_minutes "
-    "outcome steps max_minutes"
+# What a rule says; its place in the order and whether it counts come on top.
+PARTS: Final = (
+    "name",
+    "environments",
+    "levels",
+    "connections",
+    "classified",
+    "unmask",
+    "whole_schema",
+    "longer_than_minutes",
+    "at_most_minutes",
+    "outcome",
+    "steps",
+    "max_minutes",
 )
 # Exactly these: a condition that is missing or not understood must not widen what a rule allows.
-KEYS: Final = frozenset(_PARTS.split())
+KEYS: Final = frozenset(PARTS)
 _STEP_KEYS: Final = frozenset({"kind", "needed", "group"})
 
 

@@ -19,24 +19,9 @@ from apps.core.texts import checked
 from apps.core.verbs import verb
 from apps.policies.defaults import DEFAULT_RULES
 from apps.policies.models import PolicyVersion, Rule
-from apps.policies.rules import Malformed, RuleData, parse_rule, parse_rules
+from apps.policies.rules import PARTS, Malformed, RuleData, parse_rule, parse_rules
 
-# What a rule says, as apps.policies.rules.KEYS wants it; its place and whether it counts come on top.
-_CONTENT: Final = (
-    "name",
-    "environments",
-    "levels",
-    "connections",
-    "classified",
-    "unmask",
-    "whole_schema",
-    "longer_than_minutes",
-    "at_most_minutes",
-    "outcome",
-    "steps",
-    "max_minutes",
-)
-_FIELDS: Final = frozenset({*_CONTENT, "position", "is_active"})
+_FIELDS: Final = frozenset({*PARTS, "position", "is_active"})
 _LISTED_BYTES: Final = 24_000  # a body of the record holds 64 KiB
 _ASIDE: Final = 1_000_000  # positions are unique at every moment, so rules are moved out of the way first
 
@@ -49,7 +34,7 @@ def current_rules() -> tuple[int, tuple[RuleData, ...]]:
 
 def as_data(rule: Rule) -> dict[str, Any]:
     """What a rule says, as a PolicyVersion keeps it."""
-    return {name: getattr(rule, name) for name in _CONTENT}
+    return {name: getattr(rule, name) for name in PARTS}
 
 
 @verb
