@@ -28,6 +28,14 @@ class Action(StrEnum):
     DATABASE_CHANGED = "database.changed"
     CATALOG_SYNCED = "catalog.synced"
     COLUMN_CLASSIFIED = "column.classified"
+    CLASSIFICATION_IMPORTED = "classification.imported"
+    CLASSIFICATION_EXPORTED = "classification.exported"
+    DATA_CLASS_CHANGED = "data_class.changed"
+    FILTER_ADDED = "filter.added"  # rows of a table that every grant is limited to
+    FILTER_REMOVED = "filter.removed"
+    TABLE_PAUSED = "table.paused"  # its masking views go, for a migration
+    TABLE_RESUMED = "table.resumed"
+    NOTIFYING_ACCEPTED = "notifying.accepted"  # direct connections although functions notify (field notes S6)
     POLICY_CHANGED = "policy.changed"
     RIGHTS_CHANGED = "rights.changed"
 
@@ -54,6 +62,7 @@ class Action(StrEnum):
     GRANT_ENDED = "grant.ended"  # absence was read back from the target
     GRANT_END_FAILED = "grant.end_failed"  # will be tried again
     GRANT_REFUSED = "grant.refused"  # somebody tried to use or end the access who may not
+    DRIFT_FOUND = "drift.found"  # the target is not as it was proven to be
     CREDENTIAL_SHOWN = "credential.shown"
 
     RECORD_READ = "record.read"

@@ -8,7 +8,7 @@ from django.db.models import Q
 from guardian.shortcuts import get_objects_for_user
 
 from apps.core.ids import LENGTH, new_id
-from apps.engines.base import Tls
+from apps.engines.base import Operator, RowFilter, Tls
 
 if TYPE_CHECKING:
     from apps.accounts.models import User
@@ -103,6 +103,15 @@ class Database(models.Model):
     sync_wanted_at = models.DateTimeField(null=True, editable=False)
     synced_at = models.DateTimeField(null=True, editable=False)
     sync_error = models.TextField(blank=True, editable=False)
+    hides_unclassified = models.BooleanField(
+        "treat unclassified columns as restricted",
+        default=False,
+        help_text="Columns that nobody has classified yet are hidden under every grant.",
+    )
+    exposure = models.JSONField(default=list, editable=False)  # list of apps.engines.base.Exposure as JSON
+    exposure_at = models.DateTimeField(null=True, editable=False)
+    # Functions that notify, as a DBA has accepted them for direct connections: their names, sorted.
+    notifying_accepted = models.JSONField(default=list, editable=False)
 
     objects = DatabaseQuerySet.as_manager()
 
@@ -113,6 +122,7 @@ class Database(models.Model):
         permissions = [
             ("request_database", "may ask for access to this database"),
             ("own_database", "owns this database: decides about access to it"),
+            ("own_data", "owns the data in it: decides about columns to be shown unmasked"),
         ]
 
     def __str__(self) -> str:
@@ -134,6 +144,15 @@ class Table(models.Model):
     estimated_rows = models.BigIntegerField(default=-1)
     first_seen_at = models.DateTimeField()
     gone_at = models.DateTimeField(null=True, blank=True)
+    primary_key = models.JSONField(default=list, editable=False)  # names of its columns, in order
+    ties = models.JSONField(default=list, editable=False)  # list of apps.engines.ties.Tie as JSON
+    row_security = models.BooleanField(default=False, editable=False)
+    # While its owner changes it, nothing on it is granted, and grants that see it through a view end.
+    paused_at = models.DateTimeField(null=True, editable=False)
+    paused_by = models.ForeignKey(
+        "accounts.User", null=True, editable=False, on_delete=models.PROTECT, related_name="+"
+    )
+    pause_reason = models.TextField(blank=True, editable=False)
 
     class Meta:
         ordering = ["schema", "name"]
@@ -156,8 +175,45 @@ class Classification(models.TextChoices):
 MASKED_LEVELS = (Classification.CONFIDENTIAL, Classification.RESTRICTED)
 
 
+class DataClass(models.Model):
+    """A kind of data, such as email or card, and the mask that its columns have unless one has a mask of its own."""
+
+    name = models.CharField(
+        primary_key=True,
+        max_length=32,
+        validators=[RegexValidator(r"^[a-z][a-z0-9_]{0,31}$", "Use a–z, 0–9 and underscores.")],
+    )
+    description = models.CharField(max_length=200, blank=True)
+    mask = models.CharField(max_length=32, default="hidden", help_text="hidden, null, partial(1,4), email, …")
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "data classes"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def audit_id(self) -> str:
+        return f"data_class:{self.pk}"
+
+
+class ColumnQuerySet(models.QuerySet["Column"]):
+    """Reads that mean one thing everywhere."""
+
+    def masked(self) -> "ColumnQuerySet":
+        """Columns that a grant does not show unless that was approved."""
+        return self.filter(is_masked())
+
+
+def is_masked(prefix: str = "") -> Q:
+    """Classified as such, or not at all where its database hides what nobody has looked at. `prefix` ends in `__`."""
+    unclassified = Q(**{f"{prefix}classification": "", f"{prefix}table__database__hides_unclassified": True})
+    return Q(**{f"{prefix}classification__in": MASKED_LEVELS}) | unclassified
+
+
 class Column(models.Model):
-    """A column, its type as the target prints it, and its classification."""
+    """A column, its type as the target prints it, and its classification. Its mask: apps.catalog.masking."""
 
     table = models.ForeignKey(Table, on_delete=models.CASCADE, related_name="columns")
     name = models.CharField(max_length=63)
@@ -167,8 +223,18 @@ class Column(models.Model):
     comment = models.TextField(blank=True)
     classification = models.CharField(max_length=16, choices=Classification, blank=True, db_index=True)
     data_class = models.CharField(max_length=32, blank=True, help_text="email, national_id, card, salary …")
+    mask_override = models.CharField(
+        "mask of its own", max_length=32, blank=True, db_default="", help_text="Empty: the mask of its data class."
+    )
+    # {"classification", "data_class", "why"}: for a DBA to accept or dismiss; holds no values, and unmasks nothing.
+    suggestion = models.JSONField(null=True, editable=False)
+    suggestion_dismissed = models.CharField(
+        max_length=64, blank=True, db_default="", editable=False
+    )  # "level data_class"
     first_seen_at = models.DateTimeField()
     gone_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ColumnQuerySet.as_manager()
 
     class Meta:
         ordering = ["position"]
@@ -177,7 +243,22 @@ class Column(models.Model):
     def __str__(self) -> str:
         return f"{self.table}.{self.name}"
 
+
+class StandingFilter(models.Model):
+    """Rows of a table that every grant on it is limited to; several must all hold. Set by a DBA."""
+
+    table = models.ForeignKey(Table, on_delete=models.CASCADE, related_name="standing_filters")
+    column = models.CharField(max_length=63)
+    operator = models.CharField(max_length=16, choices=[(operator.value, operator.value) for operator in Operator])
+    values = models.JSONField(default=list, blank=True)  # texts
+    added_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["table", "column", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.row_filter}"
+
     @property
-    def mask(self) -> str | None:
-        """What a grant shows instead of the value; None where it is shown as it is."""
-        return "hidden" if self.classification in MASKED_LEVELS else None
+    def row_filter(self) -> RowFilter:
+        return RowFilter(self.column, Operator(self.operator), tuple(self.values))

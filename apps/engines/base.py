@@ -11,6 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from apps.engines.masks import Mask
+from apps.engines.ties import Tie
+
 
 class EngineError(Exception):
     """The target did not do what was asked. `sentence` is for the person who can act; it holds no secret."""
@@ -92,15 +95,65 @@ class TableInfo:
     columns: tuple[ColumnInfo, ...]
     estimated_rows: int  # -1 when never analysed
     comment: str
+    primary_key: tuple[str, ...] = ()
+    ties: tuple[Tie, ...] = ()  # also those of its partitions and children
+    row_security: bool = False
+
+
+class Operator(StrEnum):
+    EQUAL = "="
+    UNEQUAL = "<>"
+    LESS = "<"
+    AT_MOST = "<="
+    MORE = ">"
+    AT_LEAST = ">="
+    ONE_OF = "in"
+    IS_NULL = "is null"
+    IS_NOT_NULL = "is not null"
+
+
+@dataclass(frozen=True, order=True)
+class RowFilter:
+    """Rows that a grant shows. `values` are texts in the column's type: none for null, one, or any number for `in`."""
+
+    column: str
+    operator: Operator
+    values: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.values:
+            return f"{self.column} {self.operator}"
+        given = ", ".join("'" + value.replace("'", "''") + "'" for value in self.values)
+        return f"{self.column} {self.operator} " + (f"({given})" if self.operator is Operator.ONE_OF else given)
+
+
+@dataclass(frozen=True, order=True)
+class ViewedTable:
+    """A table that is reached through a view, column by column: what is not listed is not there."""
+
+    table: TableName
+    columns: tuple[str, ...]  # in the order of the table
+    masks: tuple[tuple[str, Mask], ...] = ()  # of the columns that do not show their value; sorted by column
+    filters: tuple[RowFilter, ...] = ()  # all must hold; sorted
 
 
 @dataclass(frozen=True)
 class Scope:
-    """All privileges of a grant: what the content-addressed scope role holds. Tables are sorted and distinct."""
+    """All privileges of a grant: what the content-addressed scope role holds. Tables are sorted and distinct.
+
+    `views` are those of the tables that are not given directly. Where all tables of a schema are reached through views,
+    there is no USAGE on it.
+    """
 
     database: str
     level: Level
     tables: tuple[TableName, ...]
+    views: tuple[ViewedTable, ...] = ()
+
+    @property
+    def direct(self) -> tuple[TableName, ...]:
+        viewed = {view.table for view in self.views}
+        return tuple(table for table in self.tables if table not in viewed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,19 +165,43 @@ class LoginSpec:
     reference: str  # the request's id, for the role's comment
     seconds: int  # how long it lives, counted by the target's clock from the statement that opens it
     scope: Scope
-    classified: frozenset[tuple[TableName, str]]  # (table, column) that must not be reachable
-    # Columns of the scope's tables that somebody could have classified. Any other one is refused: it was added since,
-    # or another table has taken an approved name.
+    # (table, column) of the whole database that must not be reachable, but through a view of the scope that masks it
+    # or that was approved to show it.
+    classified: frozenset[tuple[TableName, str]]
+    # Columns of the tables given directly that somebody could have classified. Any other one is refused: it was added
+    # since, or another table has taken an approved name.
     known: frozenset[tuple[TableName, str]]
 
 
 @dataclass(frozen=True)
 class Reach:
-    """One object that a login can reach: what for (SELECT, EXECUTE, …) and through whom (role, PUBLIC, owner)."""
+    """One object that a login can reach: what for (SELECT, EXECUTE, …) and through whom.
 
-    object: str  # kind and quoted name: 'table sales.orders'
+    `via` is a role, PUBLIC, `definer function f`, `cascade from t`.
+    """
+
+    object: str  # kind and quoted name: 'table sales.orders', 'view jit_ab_sales.customers', 'column s.v.c'
     privileges: tuple[str, ...]
     via: str
+
+
+@dataclass(frozen=True)
+class ShownColumn:
+    name: str
+    mask: str | None  # as text; None where the value is shown
+    writable: tuple[str, ...] = ()  # INSERT, UPDATE
+    why_read_only: str = ""  # at level change: "is masked", "is tied to …"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A view of the scope as it is on the target."""
+
+    view: str  # quoted name
+    table: str  # quoted name of what it shows
+    columns: tuple[ShownColumn, ...]
+    filters: tuple[str, ...] = ()
+    ordered: bool = False  # rows come by primary key, so that no index can tell the order of a masked column
 
 
 @dataclass(frozen=True)
@@ -134,6 +211,27 @@ class Evidence:
     checked_at: datetime
     reach: tuple[Reach, ...]
     findings: tuple[str, ...]  # exposure that PUBLIC already had: sentences
+    views: tuple[Shown, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What has changed on the target under a live login since it was proven. Sentences."""
+
+    login: str
+    opened: tuple[str, ...] = ()  # a classified column is, or may be, within reach: the access must end
+    changed: tuple[str, ...] = ()  # anything else that is not as approved: told
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What everybody (PUBLIC) may reach in a database beyond any grant, by kind."""
+
+    kind: str  # readable | writable | definer | carried | notifies | …
+    sentence: str
+    count: int
+    objects: tuple[str, ...]  # the first hundred
+    fix: str = ""  # SQL that would close it
 
 
 @dataclass(frozen=True)
@@ -165,6 +263,15 @@ class SessionUse:
     first_backend_start: datetime | None
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Some values of one column, as text. They are never stored or logged."""
+
+    table: TableName
+    column: str
+    values: tuple[str, ...] = field(repr=False)
+
+
 class Severity(StrEnum):
     OK = "ok"
     WARNING = "warning"
@@ -193,6 +300,24 @@ class Engine(Protocol):
 
     def read_tables(self, target: Target, database: str) -> Iterator[TableInfo]:
         """Every user table, view and foreign table with its columns, ordered by schema and name."""
+
+    def mask_fits(self, mask: Mask, column_type: str) -> bool:
+        """Whether the mask can show every value of a type, as ColumnInfo.type names it."""
+
+    def filter_fits(self, row_filter: RowFilter, column_type: str) -> bool:
+        """Whether the operator and the values can be compared with a column of this type."""
+
+    def samples(self, target: Target, database: str, columns: Sequence[tuple[TableName, str]]) -> Iterator[Sample]:
+        """A bounded look at values of plain tables without row security, for classifying; the rest is left out."""
+
+    def exposure(self, target: Target, database: str) -> list[Exposure]:
+        """What PUBLIC may reach there, so that a DBA can close it."""
+
+    def drift(self, target: Target, database: str, specs: Sequence[LoginSpec]) -> list[Drift]:
+        """The proof of live logins again, in one pass; those without any drift are left out.
+
+        `verifier` and `seconds` of the specs are not looked at.
+        """
 
     def open_login(self, target: Target, spec: LoginSpec) -> Opened:
         """Scope role if new, login role locked, proof, then LOGIN and VALID UNTIL in one statement."""

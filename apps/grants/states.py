@@ -24,6 +24,9 @@ class EndCause(models.TextChoices):
     RELEASED = "released", "given back"
     REVOKED = "revoked", "revoked"
     REFUSED = "refused", "refused by the target"
+    DRIFTED = "drifted", "the target had changed under it"
+    MASKED = "masked", "a column that it showed is masked by now"
+    PAUSED = "paused", "its masking was paused for a migration"
 
 
 TRANSITIONS: Final[Transitions] = {

@@ -8,6 +8,7 @@ from typing import Any
 class StepKind(StrEnum):
     PEER = "peer"
     OWNER = "owner"
+    DATA_OWNER = "data_owner"  # whoever owns the data: only they let a masked column be shown
     GROUP = "group"
 
 
@@ -39,7 +40,11 @@ class Facts:
     classified_tables: tuple[str, ...]  # tables in scope that hold a confidential or restricted column
     highest_classification: str  # "" when nothing in scope is classified
     unmask: tuple[str, ...]  # 'schema.table.column', quoted where needed
-    # Who could take each circle's step, the requester left out: {"peer": (ids…), "owner": …, "group:security": …}
+    unmask_classes: tuple[str, ...]  # the data classes of those columns
+    highest_unmask: str  # their highest classification; "" when nothing is to be unmasked
+    unclassified: int  # columns in scope that nobody has classified
+    # Who could take each circle's step, the requester left out:
+    # {"peer": (ids…), "owner": …, "data_owner": …, "group:security": …}
     eligible: dict[str, tuple[str, ...]]
 
     def to_json(self) -> dict[str, Any]:
