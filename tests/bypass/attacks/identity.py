@@ -1,0 +1,117 @@
+"""Becoming somebody else, or giving oneself more."""
+
+from tests.bypass.attack import family
+
+ATTACKS = family(
+    "identity",
+    ("SET ROLE masker", "SET ROLE jitportal_masker", "SELECT * FROM app.people"),
+    ("SET ROLE scope", "SET ROLE @scope@", "SELECT * FROM app.people", "SELECT * FROM people"),
+    (
+        "SET ROLE manager",
+        "SET ROLE jitportal",
+        "SET ROLE jitportal_maker_3",
+        "SET ROLE postgres",
+        "SELECT * FROM app.people",
+    ),
+    ("SET ROLE owner", "SET ROLE @owner@", "SELECT * FROM app.people"),
+    (
+        "SET ROLE of a predefined role",
+        "SET ROLE pg_read_all_data",
+        "SET ROLE pg_database_owner",
+        "SET ROLE pg_monitor",
+        "SELECT * FROM app.people",
+    ),
+    (
+        "session authorization",
+        "SET SESSION AUTHORIZATION jitportal_masker",
+        "SET SESSION AUTHORIZATION DEFAULT",
+        "SELECT * FROM app.people",
+    ),
+    ("another person's login", "SET ROLE @login2@", "GRANT @login2@ TO @login@", "ALTER ROLE @login2@ PASSWORD 'x'"),
+    (
+        "granting oneself the table",
+        "GRANT SELECT ON app.people TO @login@",
+        "GRANT ALL ON SCHEMA app TO @login@",
+        "SELECT * FROM app.people",
+    ),
+    (
+        "granting on the view",
+        "GRANT ALL ON @v@.people TO PUBLIC",
+        "GRANT SELECT ON people TO @login2@ WITH GRANT OPTION",
+    ),
+    (
+        "granting oneself the masker",
+        "GRANT jitportal_masker TO @login@",
+        "GRANT pg_read_all_data TO @login@",
+        "GRANT @scope@ TO @login@ WITH SET TRUE",
+    ),
+    (
+        "attributes",
+        "ALTER ROLE @login@ SUPERUSER",
+        "ALTER ROLE @login@ CREATEROLE",
+        "ALTER ROLE @login@ BYPASSRLS",
+        "ALTER ROLE @login@ REPLICATION",
+    ),
+    (
+        "a longer life",
+        "ALTER ROLE @login@ VALID UNTIL 'infinity'",
+        "ALTER ROLE CURRENT_USER VALID UNTIL '2099-01-01'",
+        "ALTER ROLE @login@ CONNECTION LIMIT -1",
+    ),
+    ("a role of one's own", "CREATE ROLE friend LOGIN PASSWORD 'x' IN ROLE @scope@", "CREATE USER friend"),
+    (
+        "default privileges",
+        "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE jitportal_masker GRANT ALL ON TABLES TO PUBLIC",
+    ),
+    ("row security", "SET row_security = off", "SELECT * FROM people", "SELECT * FROM app.people"),
+    (
+        "settings of the masker",
+        "ALTER ROLE jitportal_masker SET search_path = pg_temp",
+        "ALTER DATABASE CURRENT SET search_path = app",
+    ),
+    (
+        "settings of oneself",
+        "ALTER ROLE @login@ SET search_path = app, pg_temp",
+        "ALTER ROLE @login@ SET row_security = off",
+        "ALTER ROLE @login@ SET enable_seqscan = off",
+        "ALTER ROLE @login@ RESET ALL",
+    ),
+    (
+        "superuser settings",
+        "SET session_replication_role = replica",
+        "SET allow_system_table_mods = on",
+        "SET session_preload_libraries = 'x'",
+        "SET ignore_system_indexes = on",
+        "UPDATE pg_authid SET rolsuper = true",
+    ),
+    ("restrict_nonsystem", "SET restrict_nonsystem_relation_kind = ''", "SELECT * FROM people"),
+    (
+        "the catalogs",
+        "UPDATE pg_class SET relowner = 10",
+        "DELETE FROM pg_rewrite",
+        "INSERT INTO pg_auth_members VALUES (1, 2, 3, 10, true)",
+        "UPDATE pg_catalog.pg_class SET reloptions = NULL WHERE relname = 'people'",
+    ),
+    (
+        "a schema of one's own",
+        "CREATE SCHEMA mine",
+        "CREATE SCHEMA AUTHORIZATION jitportal_masker",
+        "CREATE TABLE public.x (a int)",
+        "CREATE TABLE @v@.x (a int)",
+    ),
+    ("event triggers", "CREATE EVENT TRIGGER mine ON ddl_command_start EXECUTE FUNCTION app.told()"),
+    (
+        "publications",
+        "CREATE PUBLICATION mine FOR TABLE app.people",
+        "CREATE PUBLICATION mine FOR ALL TABLES",
+        "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1' PUBLICATION mine",
+    ),
+    ("reassigning", "REASSIGN OWNED BY jitportal_masker TO @login@", "DROP OWNED BY jitportal_masker"),
+    (
+        "signals",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'jitportal'",
+        "SELECT pg_reload_conf()",
+        "SELECT pg_cancel_backend(1)",
+    ),
+)

@@ -1,0 +1,126 @@
+"""Catalogs, statistics, plans."""
+
+from tests.bypass.attack import family
+
+ATTACKS = family(
+    "metadata",
+    ("pg_stats", "SELECT * FROM pg_stats WHERE tablename IN ('people', 'prices', 'staff', 'events')"),
+    ("pg_statistic", "SELECT * FROM pg_statistic", "SELECT stavalues1::text FROM pg_statistic"),
+    (
+        "extended statistics",
+        "SELECT * FROM pg_stats_ext",
+        "SELECT * FROM pg_stats_ext_exprs",
+        "SELECT * FROM pg_statistic_ext_data",
+    ),
+    ("most common values", "SELECT m.* FROM pg_statistic_ext_data d, pg_mcv_list_items(d.stxdmcv) m"),
+    ("EXPLAIN", "EXPLAIN (VERBOSE, COSTS) SELECT * FROM people WHERE ssn = '@ssn@'"),
+    (
+        "EXPLAIN ANALYZE",
+        "EXPLAIN (ANALYZE, VERBOSE, BUFFERS) SELECT * FROM people WHERE ssn > 'k'",
+        "EXPLAIN (ANALYZE, FORMAT json) SELECT * FROM staff WHERE level > 5",
+    ),
+    ("EXPLAIN of a write", "EXPLAIN (ANALYZE, VERBOSE) UPDATE people SET note = 'x' WHERE salary > 5"),
+    (
+        "EXPLAIN of the base table",
+        "EXPLAIN SELECT * FROM app.people WHERE ssn = 'a'",
+        "EXPLAIN ANALYZE SELECT * FROM app.people",
+    ),
+    (
+        "EXPLAIN generic",
+        "EXPLAIN (GENERIC_PLAN) SELECT * FROM people WHERE ssn = $1",
+        "EXPLAIN (SETTINGS, MEMORY, SERIALIZE, ANALYZE) SELECT * FROM people",
+    ),
+    ("auto_explain", "LOAD 'auto_explain'", "SET auto_explain.log_min_duration = 0", "SELECT * FROM people"),
+    (
+        "the view's text",
+        "SELECT pg_get_viewdef('@v@.people'::regclass)",
+        "SELECT definition FROM pg_views WHERE schemaname = '@v@'",
+    ),
+    ("function sources", "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'app'::regnamespace"),
+    ("comments", "SELECT * FROM pg_description", "SELECT * FROM pg_shdescription"),
+    (
+        "other sessions' statements",
+        "SELECT * FROM pg_stat_activity",
+        "SELECT query FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
+    ),
+    (
+        "statement statistics",
+        "SELECT * FROM pg_stat_statements",
+        "SELECT * FROM pg_prepared_statements",
+        "SELECT * FROM pg_cursors",
+    ),
+    (
+        "passwords",
+        "SELECT * FROM pg_authid",
+        "SELECT * FROM pg_shadow",
+        "SELECT * FROM pg_user_mapping",
+        "SELECT * FROM pg_user_mappings",
+    ),
+    (
+        "settings",
+        "SELECT * FROM pg_settings",
+        "SELECT * FROM pg_file_settings",
+        "SELECT * FROM pg_hba_file_rules",
+        "SELECT * FROM pg_db_role_setting",
+    ),
+    (
+        "the information schema",
+        "SELECT * FROM information_schema.columns WHERE table_schema = 'app'",
+        "SELECT * FROM information_schema.check_constraints",
+        "SELECT * FROM information_schema.views",
+    ),
+    (
+        "constraints and defaults",
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint",
+        "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef",
+    ),
+    (
+        "index definitions",
+        "SELECT * FROM pg_indexes WHERE schemaname = 'app'",
+        "SELECT pg_get_indexdef(indexrelid) FROM pg_index",
+    ),
+    ("partition bounds", "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relispartition"),
+    ("missing values of fast defaults", "SELECT attmissingval FROM pg_attribute WHERE atthasmissing"),
+    ("page inspection", "SELECT * FROM heap_page_items(get_raw_page('app.people', 0))", "CREATE EXTENSION pageinspect"),
+    (
+        "sequences",
+        "SELECT last_value FROM app.people_id_seq",
+        "SELECT * FROM pg_sequences",
+        "SELECT nextval('app.people_id_seq')",
+    ),
+    ("sequences by number", "SELECT nextval(oid::regclass), currval(oid::regclass) FROM pg_class WHERE relkind = 'S'"),
+    (
+        "statistics of use",
+        "SELECT * FROM pg_stat_user_tables",
+        "SELECT * FROM pg_statio_user_indexes",
+        "SELECT * FROM pg_stat_user_functions",
+    ),
+    (
+        "relation files",
+        "SELECT pg_relation_filepath('app.people')",
+        "SELECT pg_read_binary_file(pg_relation_filepath(oid)) FROM pg_class WHERE relname = 'people'",
+    ),
+    (
+        "the log",
+        "SELECT pg_current_logfile()",
+        "SELECT * FROM pg_ls_logdir()",
+        "SELECT * FROM pg_ls_waldir()",
+        "SELECT pg_read_file('postgresql.conf')",
+    ),
+    (
+        "the write-ahead log",
+        "SELECT * FROM pg_get_wal_records_info('0/1', '0/FFFFFF')",
+        "SELECT pg_create_logical_replication_slot('s', 'pgoutput')",
+        "SELECT pg_switch_wal()",
+    ),
+    ("locks", "SELECT * FROM pg_locks", "SELECT * FROM pg_blocking_pids(1)"),
+    (
+        "enum labels and types",
+        "SELECT * FROM pg_enum",
+        "SELECT pg_typeof(p) FROM people p LIMIT 1",
+        "SELECT * FROM pg_type WHERE typnamespace = 'app'::regnamespace",
+    ),
+    ("analyze", "ANALYZE people", "ANALYZE VERBOSE app.people", "ANALYZE VERBOSE", "VACUUM VERBOSE app.people"),
+    ("reindex and cluster", "REINDEX TABLE app.people", "CLUSTER app.people", "REFRESH MATERIALIZED VIEW app.people"),
+    ("progress", "SELECT * FROM pg_stat_progress_copy", "SELECT * FROM pg_stat_io", "SELECT * FROM pg_buffercache"),
+)
