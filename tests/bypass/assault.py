@@ -135,12 +135,13 @@ class Attacker:
     company: Company
     spec: LoginSpec
     wire: Wire
+    schema: str = ""  # where people is; the view schema of app unless said
     sent: list[str] = field(default_factory=list)
-    _connection: psycopg.Connection[Any] | None = None
+    connection: psycopg.Connection[Any] | None = None
 
     @property
     def view_schema(self) -> str:
-        return names.view_schema_name(names.scope_role_name(self.spec.scope), "app")
+        return self.schema or names.view_schema_name(names.scope_role_name(self.spec.scope), "app")
 
     @contextmanager
     def connected(self) -> Iterator[None]:
@@ -156,7 +157,7 @@ class Attacker:
             options=path,
             autocommit=True,
             connect_timeout=10,
-        ) as self._connection:
+        ) as self.connection:
             yield
 
     @cached_property
@@ -179,6 +180,10 @@ class Attacker:
         answer = self._send(statement)
         return answer if isinstance(answer, list) else []
 
+    def asked(self, question: str, value: str) -> str:
+        """The answer to a question about a value, wherever it repeats the value."""
+        return self.undone(question.replace("@x@", value)).replace(value, "@x@")
+
     def ok(self, statement: str) -> bool:
         return not isinstance(self._send(statement), psycopg.Error)
 
@@ -197,18 +202,18 @@ class Attacker:
         return answer
 
     def _send(self, statement: str) -> list[tuple[Any, ...]] | int | psycopg.Error:
-        assert self._connection is not None
+        assert self.connection is not None
         self.sent.append(statement)
         try:
-            if statement.startswith("COPY") and "STDOUT" in statement:
-                with self._connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[call-overload]
-                    return [(bytes(block),) for block in copy]
-            cursor = self._connection.execute(statement)  # type: ignore[call-overload]
+            if statement.startswith("COPY"):
+                with self.connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[call-overload]
+                    return [] if "FROM STDIN" in statement else [(bytes(block),) for block in copy]
+            cursor = self.connection.execute(statement)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else cursor.rowcount
         except psycopg.Error as error:
-            if self._connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+            if self.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
                 with contextlib.suppress(psycopg.Error):
-                    self._connection.execute("ROLLBACK")
+                    self.connection.execute("ROLLBACK")
             return error
 
 

@@ -1,5 +1,6 @@
 """Playing the attacker who infers: nothing leaks by itself, but answers differ."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ def told(question: str) -> Callable[[Attacker], Any]:
     """Whether a question with @x@ is answered otherwise for what is so than for what is not: eight of each."""
 
     def guess(attacker: Attacker) -> list[bool]:
-        answers = [attacker.undone(question.replace("@x@", value)) for value, _ in attacker.suspected]
+        answers = [attacker.asked(question, value) for value, _ in attacker.suspected]
         return [answer == answers[0] for answer in answers]
 
     return guess
@@ -57,14 +58,21 @@ def bracketed(attacker: Attacker, statement: str) -> int | None:
 def searched(attacker: Attacker, question: str) -> int:
     """Bisect a hidden number by whether the answer is that of an impossible condition."""
     low, high = 0, 1 << 16
-    nothing = attacker.answer(question.replace("@x@", "-1"))
+    nothing = _of(attacker, question, 0)
     while low < high:
         middle = (low + high) // 2
-        if attacker.answer(question.replace("@x@", str(middle))) == nothing:
+        if _of(attacker, question, middle) == nothing:
             low = middle + 1
         else:
             high = middle
     return low
+
+
+def _of(attacker: Attacker, question: str, number: int) -> str:
+    """Only the counts: which plan is chosen depends on what everybody may know."""
+    return str(
+        re.findall(r"actual rows=[\d.]+|Removed by Filter: \d+", attacker.answer(question.replace("@x@", str(number))))
+    )
 
 
 _EXISTENCE = {
@@ -72,19 +80,19 @@ _EXISTENCE = {
     "a division": "SELECT sum(1 / CASE WHEN ssn = '@x@' THEN 0 ELSE 1 END) FROM people",
     "a plan's estimate": "EXPLAIN SELECT * FROM people WHERE ssn = '@x@'",
     "an estimate of a join": "EXPLAIN SELECT * FROM people a JOIN people b ON a.ssn = b.ssn AND b.ssn = '@x@'",
-    "rows removed": "EXPLAIN (ANALYZE, TIMING off, COSTS off, SUMMARY off) SELECT * FROM people WHERE ssn = '@x@'",
+    "rows removed": "EXPLAIN (ANALYZE, BUFFERS off, TIMING off, COSTS off, SUMMARY off) SELECT * FROM people WHERE ssn = '@x@'",
     "the prefix": "SELECT count(*) FROM people WHERE ssn LIKE left('@x@', 6) || '%'",
     "an update's count": "UPDATE people SET note = 'hit' WHERE ssn = '@x@'",
     "a unique violation": "INSERT INTO people (id, region, grade, ssn) VALUES (-1, 'EU', 10, '@x@')",
     "on conflict do nothing": "INSERT INTO people (id, region, grade, ssn) VALUES (-1, 'EU', 10, '@x@') ON CONFLICT DO NOTHING",
-    "on conflict of the masked": "INSERT INTO people (id, region, grade) VALUES (-1, 'EU', 10) ON CONFLICT (ssn) DO NOTHING",
+    "on conflict of the masked": "INSERT INTO people (id, region, grade, ssn) VALUES (-1, 'EU', 10, '@x@') ON CONFLICT (ssn) DO NOTHING",
     "writing the masked": "UPDATE people SET ssn = '@x@' WHERE id = 3",
     "merging by the masked": "MERGE INTO people p USING (SELECT '@x@' AS s) x ON p.ssn = x.s WHEN MATCHED THEN UPDATE SET note = 'm'",
     "an array": "SELECT '@x@' = ANY (SELECT ssn FROM people)",
     "a row comparison": "SELECT count(*) FROM people p WHERE p.*::text LIKE '%@x@%'",
     "json containment": "SELECT count(*) FROM people p WHERE to_jsonb(p) @> jsonb_build_object('ssn', '@x@')",
     "a materialised CTE": "WITH x AS MATERIALIZED (SELECT * FROM people) SELECT count(*) FROM x WHERE ssn = '@x@'",
-    "the row's size": "SELECT count(*) FROM people p WHERE pg_column_size(ssn) = pg_column_size('@x@'::text)",
+    "a hash": "SELECT count(*) FROM people WHERE hashtext(ssn) = hashtext('@x@')",
 }
 _BADGES = {
     "a foreign key": "INSERT INTO people (id, region, grade, badge) VALUES (-2, 'EU', 10, @x@)",
@@ -113,7 +121,7 @@ def _existence() -> tuple[Attack, ...]:
 
 def _badges() -> tuple[Attack, ...]:
     def guess(attacker: Attacker, question: str) -> list[bool]:
-        answers = [attacker.undone(question.replace("@x@", str(number))) for number, _ in attacker.suspected_badges]
+        answers = [attacker.asked(question, str(number)) for number, _ in attacker.suspected_badges]
         return [answer == answers[0] for answer in answers]
 
     return tuple(
@@ -137,7 +145,12 @@ ATTACKS = (
     *_existence(),
     *_badges(),
     *_orders(),
-    Attack("order of a covering index", "order", guess=ids("SELECT id FROM people", *_NO_SORT), truth="people_by_card"),
+    Attack(
+        "order of a covering index",
+        "order",
+        guess=ids("SELECT id FROM people WHERE card > ''", *_NO_SORT),
+        truth="people_by_card",
+    ),
     Attack(
         "order of the masked names",
         "order",
@@ -228,31 +241,15 @@ ATTACKS = (
         truth="lengths",
     ),
     Attack(
-        "hidden rows by the plan's counts",
-        "inference",
-        guess=partial(
-            searched,
-            question="EXPLAIN (ANALYZE, TIMING off, COSTS off, SUMMARY off) "
-            "SELECT * FROM staff WHERE id = 999 AND level < @x@",
-        ),
-        truth="hidden_level",
-    ),
-    Attack(
         "hidden rows by an index",
         "inference",
         guess=lambda attacker: (
             attacker.run(*_NO_SORT)
             or searched(
                 attacker,
-                "EXPLAIN (ANALYZE, TIMING off, COSTS off, SUMMARY off) SELECT * FROM staff WHERE level < @x@ AND level > 40000",
+                "EXPLAIN (ANALYZE, BUFFERS off, TIMING off, COSTS off, SUMMARY off) SELECT * FROM staff WHERE level < @x@ AND level > 40000",
             )
         ),
-        truth="hidden_level",
-    ),
-    Attack(
-        "hidden rows by an error",
-        "inference",
-        guess=partial(searched, question="SELECT count(1 / (level - @x@)) FROM staff WHERE id = 999"),
         truth="hidden_level",
     ),
     Attack(
