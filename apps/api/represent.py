@@ -1,5 +1,6 @@
 """Rows as the JSON of the contract."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -7,11 +8,14 @@ from django.core.exceptions import ObjectDoesNotExist
 
 from apps.approvals import services as approvals
 from apps.audit.body import rfc3339
-from apps.catalog.models import Column, Database, Table
+from apps.catalog import masking
+from apps.catalog.models import Column, Database, Server, Table
 from apps.catalog.tables import quoted, quoted_column
 from apps.grants.models import Grant
+from apps.requests.masked import About, MaskedColumn, filters_of
 from apps.requests.models import AccessRequest
-from apps.requests.services import Preview
+from apps.requests.scope import EffectiveScope
+from apps.requests.services import Preview, shown_by
 
 
 def moment(value: datetime | None) -> str | None:
@@ -29,18 +33,20 @@ def database(row: Database, *, may_request: bool, owned: bool) -> dict[str, Any]
     }
 
 
-def table(row: Table) -> dict[str, Any]:
-    # `columns` are prefetched, live ones only.
-    return {"schema": row.schema, "name": row.name, "columns": [_column(column) for column in row.columns.all()]}
+def table(row: Table, *, server: Server, classes: Mapping[str, str]) -> dict[str, Any]:
+    """`columns` are prefetched, live ones only, annotated with `masked`. `classes`: see masking.class_masks()."""
+    columns = [_column(column, server, classes) for column in row.columns.all()]
+    return {"schema": row.schema, "name": row.name, "columns": columns}
 
 
-def _column(row: Column) -> dict[str, Any]:
+def _column(row: Column, server: Server, classes: Mapping[str, str]) -> dict[str, Any]:
+    is_masked: bool = row.masked  # type: ignore[attr-defined]  # annotated
     return {
         "name": row.name,
         "type": row.type,
         "classification": row.classification or None,
         "data_class": row.data_class or None,
-        "mask": row.mask,
+        "mask": str(masking.mask_of(row, classes, server)) if is_masked else None,
     }
 
 
@@ -51,12 +57,16 @@ def preview(value: Preview) -> dict[str, Any]:
         "tables": [quoted(name) for name in value.scope.tables],
         "scope_digest": value.scope.digest(),
         "route": value.route,
+        "views": _views(value.scope),
+        **_about(value.about),
     }
 
 
 def request(row: AccessRequest, *, live: bool = True) -> dict[str, Any]:
     """`live` counts who could decide now, at the cost of queries; a list shows what was known at submission."""
     scope = row.effective
+    nothing: dict[str, Any] = dict.fromkeys(("masked", "unmasked", "read_only", "refused_writes"))
+    about = _about(shown_by(row)) if live else {**nothing, "filters": filters_of(scope)}
     return {
         "id": row.pk,
         "status": row.status,
@@ -80,7 +90,32 @@ def request(row: AccessRequest, *, live: bool = True) -> dict[str, Any]:
         "risk": row.verdict["risk"],
         "route": approvals.route_of(row, live=live),
         "grant": _grant_reference(row),
+        "views": _views(scope),
+        **about,
     }
+
+
+def _views(scope: EffectiveScope) -> dict[str, int]:
+    return {
+        "tables": len(scope.views),
+        "masked": len(scope.masked()),
+        "unmasked": len(scope.unmask),
+        "filters": sum(len(view.filters) for view in scope.views),
+    }
+
+
+def _about(value: About) -> dict[str, Any]:
+    return {
+        "masked": [_masked(column) for column in value.masked],
+        "unmasked": [_masked(column) for column in value.unmasked],
+        "read_only": value.read_only,
+        "refused_writes": value.refused_writes,
+        "filters": value.filters,
+    }
+
+
+def _masked(column: MaskedColumn) -> dict[str, Any]:
+    return {**column, "level": column["level"] or None, "data_class": column["data_class"] or None}
 
 
 def _grant_reference(row: AccessRequest) -> dict[str, Any] | None:
@@ -110,5 +145,5 @@ def grant(row: Grant) -> dict[str, Any]:
             "first_at": moment(row.first_used_at),
             "last_at": moment(row.last_used_at),
         },
-        "evidence": row.evidence or {"checked_at": None, "reach": [], "findings": []},
+        "evidence": {"checked_at": None, "reach": [], "findings": [], "views": []} | (row.evidence or {}),
     }

@@ -28,13 +28,24 @@ class RequestIn(Body):
     break_glass: StrictBool = False
 
 
+class FilterIn(Body):
+    """Rows that are shown: `column operator values`, with one value, several for `in`, none for `is null`."""
+
+    column: Text = Field(examples=["region"])
+    operator: Literal["=", "<>", "<", "<=", ">", ">=", "in", "is null", "is not null"]
+    values: list[Text] = Field(default=[], max_length=1_000, examples=[["EU"]])
+
+
 class DecisionIn(Body):
-    """What is left out stays as it was asked for."""
+    """What is left out stays as it was asked for. `filters` limit the rows of tables, further than they are already."""
 
     comment: Text = ""
     minutes: StrictInt | None = None
     tables: list[Text] | None = None
     unmask: list[Text] | None = None
+    filters: dict[Text, list[FilterIn]] | None = Field(
+        default=None, examples=[{"sales.orders": [{"column": "region", "operator": "=", "values": ["EU"]}]}]
+    )
 
 
 class CommentIn(Body):
@@ -91,7 +102,7 @@ class RiskOut(Schema):
 
 
 class PreviewStepOut(Schema):
-    kind: Literal["peer", "owner", "group"]
+    kind: Literal["peer", "owner", "data_owner", "group"]
     group: str | None
     needed: int
     eligible: int
@@ -99,6 +110,49 @@ class PreviewStepOut(Schema):
 
 class StepOut(PreviewStepOut):
     approved_by: list[str]
+
+
+class MaskedOut(Schema):
+    """`name` is the full name of the column, quoted as in SQL; `mask` is what it has unless it is shown unmasked."""
+
+    name: str
+    table: str
+    column: str
+    mask: str
+    level: str | None
+    data_class: str | None
+
+
+class ReadOnlyOut(Schema):
+    """`why` is the rest of a sentence: "is masked"."""
+
+    name: str
+    table: str
+    column: str
+    why: str
+
+
+class RefusedWriteOut(Schema):
+    table: str
+    statement: Literal["INSERT", "UPDATE", "DELETE"]
+    why: str
+
+
+class FilterOut(Schema):
+    table: str
+    column: str
+    operator: str
+    values: list[str]
+    text: str
+
+
+class ViewsOut(Schema):
+    """How many of the tables are reached through views that mask columns or leave out rows."""
+
+    tables: int
+    masked: int
+    unmasked: int
+    filters: int
 
 
 class PreviewOut(Schema):
@@ -111,6 +165,12 @@ class PreviewOut(Schema):
     scope_digest: str
     risk: RiskOut
     route: list[PreviewStepOut]
+    views: ViewsOut
+    masked: list[MaskedOut]
+    unmasked: list[MaskedOut]
+    read_only: list[ReadOnlyOut]
+    refused_writes: list[RefusedWriteOut]
+    filters: list[FilterOut]
 
 
 class GrantRef(Schema):
@@ -141,6 +201,13 @@ class RequestOut(Schema):
     risk: RiskOut
     route: list[StepOut]
     grant: GrantRef | None
+    views: ViewsOut
+    filters: list[FilterOut]
+    # Column by column in the answer about one request, null in lists.
+    masked: list[MaskedOut] | None
+    unmasked: list[MaskedOut] | None
+    read_only: list[ReadOnlyOut] | None
+    refused_writes: list[RefusedWriteOut] | None
 
 
 class SessionsOut(Schema):
@@ -154,6 +221,7 @@ class EvidenceOut(Schema):
     checked_at: str | None
     reach: list[dict[str, Any]]
     findings: list[str]
+    views: list[dict[str, Any]]
 
 
 class GrantOut(Schema):

@@ -1,12 +1,15 @@
 """A yes to less than was asked for. Pure: names are looked up in the request's own scope, never in the catalog."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from apps.catalog.names import WholeSchema, parse_column, parse_table, quoted, quoted_column, quoted_part
 from apps.core.errors import Invalid
-from apps.engines.base import TableName
+from apps.engines.base import RowFilter, TableName, ViewedTable
 from apps.requests.scope import EffectiveScope
+
+Filters: TypeAlias = Mapping[TableName, Sequence[RowFilter]]
 
 
 def narrowed(
@@ -15,17 +18,57 @@ def narrowed(
     minutes: int | None = None,
     tables: Sequence[str] | None = None,
     unmask: Sequence[str] | None = None,
+    filters: Filters | None = None,
+    viewed: Iterable[ViewedTable] = (),
 ) -> EffectiveScope:
-    """`scope` with no more than this; None keeps what is there. Raises Invalid for whatever is not in it."""
+    """`scope` with no more than this; None keeps what is there. Raises Invalid for whatever is not in it.
+
+    `filters` come on top of those that are there. A table that was given directly needs a view for that: its columns
+    and masks are those of `viewed`.
+    """
     kept = scope.tables if tables is None else _tables(scope, tables)
+    there = set(kept)
     shown = scope.unmask if unmask is None else _columns(scope, unmask)
-    return replace(
+    less = replace(
         scope,
         minutes=scope.minutes if minutes is None else _minutes(scope, minutes),
         tables=kept,
         # A column cannot stay when its table goes.
-        unmask=tuple((table, column) for table, column in shown if table in set(kept)),
+        unmask=tuple((table, column) for table, column in shown if table in there),
+        views=_views(scope, there, filters or {}, viewed),
     )
+    # Whatever came in: a yes to what was asked for must be a yes to this.
+    if not scope.covers(less):
+        raise Invalid("This would show more than was asked for: you can only leave something out.")
+    return less
+
+
+def _views(
+    scope: EffectiveScope, kept: set[TableName], filters: Filters, viewed: Iterable[ViewedTable]
+) -> tuple[ViewedTable, ...]:
+    seen = {**{view.table: view for view in viewed if view.table in filters}, **scope.seen}
+    for table, rows in filters.items():
+        view = seen.get(table)
+        if table not in kept or view is None:
+            raise Invalid(
+                f"{quoted(table)} cannot be limited: it is not among the tables that are left.", field="filters"
+            )
+        for row in rows:
+            _check_column(view, row.column)
+        seen[table] = replace(view, filters=tuple(sorted({*view.filters, *rows})))
+    return tuple(view for table, view in sorted(seen.items()) if table in kept)
+
+
+def _check_column(view: ViewedTable, column: str) -> None:
+    """Not by a masked column, also where it is to be shown: a later decision may mask it again, not the filter."""
+    name = quoted_column(view.table, column)
+    if column not in view.columns:
+        raise Invalid(f"{name} is not among the columns asked for: rows cannot be chosen by it.", field="filters")
+    if column in dict(view.masks):
+        raise Invalid(
+            f"{name} is masked: a limit on it would tell its values. Choose rows by a column that is not.",
+            field="filters",
+        )
 
 
 def _minutes(scope: EffectiveScope, minutes: object) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from apps.accounts.models import User
+from apps.approvals.limits import Typed, parse_filters, views_for
 from apps.approvals.models import Decision
 from apps.approvals.narrowing import narrowed
 from apps.approvals.routes import leaves_enough, route_of, standing_for, steps_of, tally_now
@@ -23,7 +24,8 @@ from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
 from apps.policies.facts import Step, StepKind
-from apps.requests.changes import close, locked, move, scope_facts
+from apps.requests.changes import close, locked, move, scope_facts, scope_texts
+from apps.requests.masked import check, know
 from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
 from apps.requests.states import RequestStatus
@@ -40,6 +42,7 @@ class _Less:
     minutes: int | None
     tables: Sequence[str] | None
     unmask: Sequence[str] | None
+    filters: Typed | None
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,21 @@ def approve(
     minutes: int | None = None,
     tables: Sequence[str] | None = None,
     unmask: Sequence[str] | None = None,
+    filters: Typed | None = None,
     seen_digest: str | None = None,
 ) -> AccessRequest:
     """Say yes to the request as it stands, or to less of it; what is None stays as asked.
 
-    `seen_digest` is the scope's digest on the page that the person looked at. The request that comes back is approved
-    if this was the last vote it needed. Raises Invalid, NotAllowed, NotFound, Conflict.
+    `filters` limit the rows of tables, {"sales.orders": [{"column", "operator", "values"}]}, and come on top of what
+    limits them already. `seen_digest` is the scope's digest on the page that the person looked at. The request that
+    comes back is approved if this was the last vote it needed. Raises Invalid, NotAllowed, NotFound, Conflict.
     """
     try:
         return _approve(
             actor=actor,
             request_id=request_id,
             comment=comment,
-            less=_Less(minutes, tables, unmask),
+            less=_Less(minutes, tables, unmask, filters),
             seen_digest=seen_digest,
         )
     except (NotAllowed, NotFound) as refusal:
@@ -127,7 +132,7 @@ def _approve(*, actor: User, request_id: str, comment: str, less: _Less, seen_di
     if seen_digest is not None and seen_digest != request.scope_digest:
         raise Conflict("This request has changed since you looked; please look again before you decide.")
     before = request.effective
-    scope = narrowed(before, minutes=less.minutes, tables=less.tables, unmask=less.unmask)
+    scope = _narrowed(request, before, less)
     if not leaves_enough(request, turn.decisions, turn.tally, actor):
         raise Conflict(
             "If you take this step, nobody is left for a later one that only you can take: "
@@ -165,6 +170,19 @@ def _deny(*, actor: User, request_id: str, comment: str) -> AccessRequest:
     )
     nudge()
     return request
+
+
+def _narrowed(request: AccessRequest, before: EffectiveScope, less: _Less) -> EffectiveScope:
+    """What an approver leaves, as it could be issued. Raises Invalid."""
+    filters = parse_filters(before, less.filters)
+    viewed = views_for(request.database, before, filters)
+    scope = narrowed(
+        before, minutes=less.minutes, tables=less.tables, unmask=less.unmask, filters=filters, viewed=viewed
+    )
+    if scope.views != before.views or scope.unmask != before.unmask:
+        # A column that stays masked now, or a view where there was none, may ask for what its table does not have.
+        check(scope, know(request.database, [view.table for view in scope.views]))
+    return scope
 
 
 def _turn(actor: User, request_id: str) -> _Turn:
@@ -214,9 +232,15 @@ def _record_approval(actor: User, turn: _Turn, before: EffectiveScope, decision:
     if narrowed_from:
         facts = scope_facts(scope) | {"from": narrowed_from, **turn.facts}
         audit.record(
-            Action.DECISION_NARROWED, actor=actor.audit_id, subject=request.audit_id, facts=facts, disclosed=texts
+            Action.DECISION_NARROWED,
+            actor=actor.audit_id,
+            subject=request.audit_id,
+            facts=facts,
+            disclosed=texts | scope_texts(scope),
         )
     facts = {"digest": decision.scope_digest, "narrowed_from": narrowed_from, **turn.facts}
+    if scope.unmask:
+        facts["unmask_count"] = len(scope.unmask)
     audit.record(Action.DECISION_APPROVED, actor=actor.audit_id, subject=request.audit_id, facts=facts, disclosed=texts)
     if complete:
         audit.record(
@@ -244,5 +268,6 @@ def _circle(step: Step, request: AccessRequest) -> str:
     return {
         StepKind.PEER: "a peer of the person who asks",
         StepKind.OWNER: f"an owner of {request.database.slug}",
+        StepKind.DATA_OWNER: f"an owner of the data in {request.database.slug}",
         StepKind.GROUP: f"a member of the group {step.group}",
     }[step.kind]

@@ -28,6 +28,7 @@ class Action(StrEnum):
     DATABASE_CHANGED = "database.changed"
     CATALOG_SYNCED = "catalog.synced"
     COLUMN_CLASSIFIED = "column.classified"
+    SUGGESTION_DISMISSED = "suggestion.dismissed"  # a guess that a column holds personal data
     CLASSIFICATION_IMPORTED = "classification.imported"
     CLASSIFICATION_EXPORTED = "classification.exported"
     DATA_CLASS_CHANGED = "data_class.changed"
@@ -58,6 +59,7 @@ class Action(StrEnum):
     GRANT_EXPIRING = "grant.expiring"
     GRANT_RELEASED = "grant.released"
     GRANT_REVOKED = "grant.revoked"
+    GRANT_WITHDRAWN = "grant.withdrawn"  # the catalog allows less than it shows, or a table of it is paused
     GRANT_ENDING = "grant.ending"  # intent, with its cause
     GRANT_ENDED = "grant.ended"  # absence was read back from the target
     GRANT_END_FAILED = "grant.end_failed"  # will be tried again

@@ -1,27 +1,30 @@
-"""Servers, databases, tables and columns as a database administrator sees them. Everything that changes is a verb."""
+"""Servers and databases as a database administrator sees them. Everything that changes is a verb."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final, cast
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ActionForm
-from django.contrib.admin.utils import quote
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.auth.models import Group
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from apps.accounts.adminsite import PortalModelAdmin, ReadOnlyAdmin, VerbForm, person, portal_admin
-from apps.catalog import services
+from apps.accounts.adminsite import VerbForm, person, portal_admin
+from apps.catalog import admin_columns, admin_data_classes, admin_tables, services
+from apps.catalog.admin_classification import ClassificationPages
 from apps.catalog.buttons import ButtonsAdmin
-from apps.catalog.filters import ClassificationFilter, PresenceFilter
-from apps.catalog.models import Classification, Column, Database, Server, Table
+from apps.catalog.exposure import exposures, notifying_unaccepted
+from apps.catalog.models import Column, Database, Server
 from apps.catalog.rights import groups_with
-from apps.core.errors import PortalError
+from apps.catalog.suggestions import WAITING
 from apps.engines.base import Severity
+
+__all__ = ["admin_columns", "admin_data_classes", "admin_tables"]  # each registers its page
 
 
 class ServerForm(VerbForm):
@@ -51,14 +54,16 @@ class ServerAdmin(ButtonsAdmin):
     list_display = ["name", "host", "port", "state", "checked_at", "is_active"]
     list_filter = ["is_active"]
     search_fields = ["name", "host"]
-    readonly_fields = ["password", "state", "checked_at", "clock", "what_was_found", "its_databases"]
+    readonly_fields = [
+        *("password", "its_databases", "state", "checked_at", "clock", "what_was_found", "open_to_everybody"),
+    ]
 
     def get_fields(self, request: HttpRequest, obj: Server | None = None) -> list[Any]:
         fields = list(ServerForm.Meta.fields)
         if obj is None:
             fields.remove("is_active")
             return fields
-        return [*fields, "password", "its_databases", "state", "checked_at", "clock", "what_was_found"]
+        return [*fields, *self.readonly_fields]
 
     @admin.display(description="password of the portal")
     def password(self, server: Server) -> str:
@@ -82,6 +87,10 @@ class ServerAdmin(ButtonsAdmin):
     @admin.display(description="what was found")
     def what_was_found(self, server: Server) -> SafeString:
         return format_html_join("", "<p><strong>{}</strong>: {}</p>{}", map(_finding, server.findings))
+
+    @admin.display(description="open to everybody")
+    def open_to_everybody(self, server: Server) -> SafeString:
+        return _exposure(server.databases.filter(is_active=True))
 
     @admin.display(description="databases")
     def its_databases(self, server: Server) -> SafeString:
@@ -123,6 +132,9 @@ class ServerAdmin(ButtonsAdmin):
         return _download(server_id, services.new_manager_secret(actor=person(request), server_id=server_id))
 
 
+_NEW_DATABASE: Final = ("slug", "datname", "environment", "description", "hides_unclassified")
+
+
 class DatabaseForm(VerbForm):
     request_database = forms.ModelMultipleChoiceField(
         Group.objects.order_by("name"),
@@ -137,10 +149,17 @@ class DatabaseForm(VerbForm):
         label="Own it",
         help_text="They decide about access where the policy asks for the owner.",
     )
+    own_data = forms.ModelMultipleChoiceField(
+        Group.objects.order_by("name"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label="Data owners",
+        help_text="They decide about every request to see columns unmasked.",
+    )
 
     class Meta:
         model = Database
-        fields = ["server", "slug", "datname", "environment", "description", "is_active"]
+        fields = ["server", "slug", "datname", "environment", "description", "hides_unclassified", "is_active"]
         labels = {"slug": "Name"}
         help_texts = {"slug": "What people call it: a–z, 0–9 and hyphens.", "datname": "As in CREATE DATABASE."}
 
@@ -152,21 +171,41 @@ class DatabaseForm(VerbForm):
 
 
 @admin.register(Database, site=portal_admin)
-class DatabaseAdmin(ButtonsAdmin):
+class DatabaseAdmin(ClassificationPages, ButtonsAdmin):
     """What people ask for, who may, and who owns it."""
 
     form = DatabaseForm
     may_add = may_change = True
-    buttons: ClassVar[dict[str, str]] = {"read_now": "Read its tables now"}
+    buttons: ClassVar[dict[str, str]] = {
+        "read_now": "Read its tables now",
+        "accept_notifying": "Accept functions that notify",
+        "download_classification": "Download classification (CSV)",
+    }
+    pages: ClassVar[dict[str, str]] = {"upload_classification": "Upload classification"}
     actions = ["read"]
-    list_display = ["slug", "server", "environment", "present_tables", "synced_at", "sync_error", "is_active"]
+    list_display = [
+        *("slug", "server", "environment", "present_tables", "unclassified_columns"),
+        *("synced_at", "sync_error", "is_active"),
+    ]
     list_filter = ["environment", "server", "is_active"]
     list_select_related = ["server"]
     search_fields = ["slug", "datname", "description"]
-    readonly_fields = ["synced_at", "sync_error", "its_tables"]
+    readonly_fields = [
+        *("synced_at", "sync_error", "its_tables", "unclassified_columns"),
+        *("functions_that_notify", "open_to_everybody"),
+    ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Database]:
-        return Database.objects.annotate(present=Count("tables", filter=Q(tables__gone_at=None)))
+        unclassified = (
+            Column.objects.filter(table__database=OuterRef("pk"), table__gone_at=None, gone_at=None, classification="")
+            .order_by()
+            .values("table__database")
+        )
+        return Database.objects.annotate(
+            present=Count("tables", filter=Q(tables__gone_at=None)),
+            unclassified=Subquery(unclassified.annotate(number=Count("pk")).values("number")),
+            suggested=Subquery(unclassified.annotate(number=Count("pk", filter=WAITING)).values("number")),
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Database | None = None) -> list[str]:
         fixed = [] if obj is None else ["server", "datname"]
@@ -177,7 +216,7 @@ class DatabaseAdmin(ButtonsAdmin):
         if obj is None:
             fields.remove("is_active")
             return fields
-        return [*fields, "its_tables", "synced_at", "sync_error"]
+        return [*fields, *self.readonly_fields]
 
     @admin.display(description="tables", ordering="present")
     def present_tables(self, database: Database) -> int:
@@ -194,13 +233,47 @@ class DatabaseAdmin(ButtonsAdmin):
             database.pk,
         )
 
+    @admin.display(description="unclassified", ordering="unclassified")
+    def unclassified_columns(self, database: Database) -> SafeString:
+        number = database.unclassified or 0  # type: ignore[attr-defined]
+        if not number:
+            return SafeString("none")
+        columns = reverse("admin:catalog_column_changelist")
+        said = format_html(
+            '<a href="{}?classification=none&table__database__id__exact={}">{} unclassified {}</a>',
+            columns,
+            database.pk,
+            number,
+            "column" if number == 1 else "columns",
+        )
+        if not database.suggested:  # type: ignore[attr-defined]
+            return said
+        return said + format_html(
+            ', <a href="{}?suggestion=yes&table__database__id__exact={}">{} with a suggestion</a>',
+            columns,
+            database.pk,
+            database.suggested,  # type: ignore[attr-defined]
+        )
+
+    @admin.display(description="functions that notify")
+    def functions_that_notify(self, database: Database) -> str:
+        waiting = notifying_unaccepted(database)
+        if waiting:
+            return f"Not accepted, so that nobody may connect directly: {', '.join(waiting)}"
+        accepted = database.notifying_accepted
+        return f"Accepted: {', '.join(accepted)}" if accepted else "none"
+
+    @admin.display(description="open to everybody")
+    def open_to_everybody(self, database: Database) -> SafeString:
+        return _exposure([database])
+
     def save_model(self, request: HttpRequest, obj: Database, form: Any, change: bool) -> None:
         actor, said = person(request), form.cleaned_data
         if change:
             fields = {name: said[name] for name in form.changed_data if name in DatabaseForm.Meta.fields}
             services.change_database(actor=actor, database_id=obj.pk, **fields)
         else:
-            fields = {name: said[name] for name in ("slug", "datname", "environment", "description")}
+            fields = {name: said[name] for name in _NEW_DATABASE}
             obj.pk = services.add_database(actor=actor, server_id=said["server"].pk, **fields).pk
         for permission in services.PERMISSIONS:
             for group in set(said[permission]) ^ set(groups_with(obj, permission)):
@@ -222,126 +295,32 @@ class DatabaseAdmin(ButtonsAdmin):
             done="A worker reads",
         )
 
+    def buttons_on(self, object_id: str) -> dict[str, str]:
+        database = Database.objects.filter(pk=unquote(object_id)).first()
+        is_asked = database is not None and notifying_unaccepted(database)
+        return {name: label for name, label in self.buttons.items() if is_asked or name != "accept_notifying"}
+
+    def accept_notifying(self, request: HttpRequest, database_id: str) -> str:
+        names = services.accept_notifying(actor=person(request), database_id=database_id)
+        return f"Accepted: {', '.join(names)}. Direct connections can be asked for."
+
     def read_now(self, request: HttpRequest, database_id: str) -> str:
         services.want_sync(actor=person(request), database_id=database_id)
         return "A worker reads its tables now; reload this page in a moment."
 
 
-@admin.register(Table, site=portal_admin)
-class TableAdmin(ReadOnlyAdmin):
-    """Tables as they were last read."""
-
-    list_display = ["__str__", "database", "kind", "rows", "first_seen_at", "gone_at"]
-    list_filter = [PresenceFilter, "database", "kind"]
-    list_select_related = ["database"]
-    search_fields = ["schema", "name"]
-    fields = [
-        "database", "schema", "name", "kind", "comment", "rows", "first_seen_at", "gone_at", "its_columns",
-    ]  # fmt: skip
-    readonly_fields = ["rows", "its_columns"]
-
-    @admin.display(description="rows, estimated", ordering="estimated_rows")
-    def rows(self, table: Table) -> str:
-        return "never counted" if table.estimated_rows < 0 else f"{table.estimated_rows:,}"
-
-    @admin.display(description="columns")
-    def its_columns(self, table: Table) -> SafeString:
-        return format_html_join(
-            "",
-            '<p><a href="{}">{}</a> {} {} {}</p>',
-            (
-                (
-                    reverse("admin:catalog_column_change", args=[column.pk]),
-                    column.name,
-                    column.type,
-                    column.get_classification_display(),
-                    "gone" if column.gone_at else "",
-                )
-                for column in table.columns.all()
-            ),
-        )
-
-
-class DataClassForm(ActionForm):
-    """A field beside the list of actions."""
-
-    data_class = forms.CharField(required=False, label="Data class (empty: as it is)")
-
-
-class ColumnForm(VerbForm):
-    class Meta:
-        model = Column
-        fields = ["classification", "data_class"]
-
-
-@admin.register(Column, site=portal_admin)
-class ColumnAdmin(PortalModelAdmin):
-    """Where columns are classified, one or many at a time."""
-
-    form = ColumnForm
-    may_change = True
-    action_form = DataClassForm
-    list_display = ["name", "table", "database", "type", "classification", "data_class"]
-    list_filter = [ClassificationFilter, PresenceFilter, "table__database"]
-    list_select_related = ["table__database"]
-    ordering = ["table_id", "position"]  # by an index: names would be sorted anew for each page
-    search_fields = ["name", "table__schema", "table__name"]
-    fields = [
-        "name",
-        "table",
-        "database",
-        "type",
-        "comment",
-        "classification",
-        "data_class",
-        "first_seen_at",
-        "gone_at",
-    ]
-    readonly_fields = ["name", "table", "database", "type", "comment", "first_seen_at", "gone_at"]
-
-    @admin.display(description="database", ordering="table__database__slug")
-    def database(self, column: Column) -> Database:
-        return column.table.database
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """One for each classification, and one that takes it back."""
-        choices = [*Classification.choices, ("", "not classified")]
-        own = {
-            f"classify_{value or 'none'}": (_classifier(value), f"classify_{value or 'none'}", f"Classify as {label}")
-            for value, label in choices
-        }
-        return cast("dict[str, Any]", super().get_actions(request) | own)
-
-    def save_model(self, request: HttpRequest, obj: Column, form: Any, change: bool) -> None:
-        said = form.cleaned_data
-        services.classify(
-            actor=person(request),
-            column_id=obj.pk,
-            classification=said["classification"],
-            data_class=said["data_class"],
-        )
-
-
-def _classifier(classification: str) -> Callable[[ColumnAdmin, HttpRequest, QuerySet[Column]], None]:
-    def act(page: ColumnAdmin, request: HttpRequest, columns: QuerySet[Column]) -> None:
-        try:
-            changed = services.classify_many(
-                actor=person(request),
-                column_ids=list(columns.order_by().values_list("pk", flat=True)),
-                classification=classification,
-                data_class=request.POST.get("data_class", "").strip() or None,
-            )
-        except PortalError as refusal:
-            page.message_user(request, refusal.sentence, messages.ERROR)
-        else:
-            page.message_user(request, f"Columns that changed: {changed}.", messages.SUCCESS)
-
-    return act
-
-
 def _finding(finding: dict[str, str]) -> tuple[str, str, SafeString]:
     fix = format_html("<pre>{}</pre>", finding["fix"]) if finding["fix"] else SafeString("")
     return finding["severity"], finding["sentence"], fix
+
+
+def _exposure(databases: Iterable[Database]) -> SafeString:
+    """What PUBLIC may reach in each of them."""
+    found = [
+        {"database": database, "exposures": seen, "count": sum(one.count for one in seen)}
+        for database, seen in ((database, exposures(database)) for database in databases)
+    ]
+    return render_to_string("admin/catalog/exposure.html", {"found": found})
 
 
 def _download(server_id: str, text: str) -> HttpResponse:

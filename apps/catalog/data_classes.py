@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from apps.catalog.models import DataClass
+from apps.catalog.models import Column, DataClass
 
 # name: (mask, what it is)
 DEFAULTS: Final = {
@@ -26,8 +26,12 @@ DEFAULTS: Final = {
 
 
 def ensure_defaults(*, using: str = "default", **_: Any) -> None:
-    """Runs after every migration."""
+    """Runs after every migration. What columns were called before data classes had rows is hidden."""
+    used = Column.objects.using(using).exclude(data_class="").order_by().values_list("data_class", flat=True).distinct()
     DataClass.objects.using(using).bulk_create(
-        (DataClass(name=name, mask=mask, description=what) for name, (mask, what) in DEFAULTS.items()),
+        [
+            *(DataClass(name=name, mask=mask, description=what) for name, (mask, what) in DEFAULTS.items()),
+            *(DataClass(name=name) for name in used if name not in DEFAULTS),
+        ],
         ignore_conflicts=True,
     )

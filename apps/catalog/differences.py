@@ -2,7 +2,7 @@
 
 A gone table keeps its columns as they were, so that it returns with them. What is renamed is a new row, and its
 classification goes with it: a column keeps its position, and a table the types at its positions. Where that is only
-alike, too much is classified rather than too little.
+alike, too much is classified rather than too little. What limits a table goes with it in the same way.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,11 +10,21 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from apps.engines.base import ColumnInfo, TableInfo, TableName
+from apps.engines.ties import Tie
 
 
 class Label(NamedTuple):
     classification: str = ""
     data_class: str = ""
+    mask_override: str = ""
+
+
+class Rules(NamedTuple):
+    """What holds in a table beyond its columns: it decides what may be written, and is kept without being told."""
+
+    primary_key: tuple[str, ...] = ()
+    ties: tuple[Tie, ...] = ()
+    row_security: bool = False
 
 
 class KnownColumn(NamedTuple):
@@ -33,11 +43,13 @@ class KnownTable(NamedTuple):
     estimated_rows: int
     is_gone: bool
     columns: dict[str, KnownColumn]
+    rules: Rules = Rules()
+    is_limited: bool = False  # by a standing filter, or by a pause
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Estimated row counts change all the time: they are kept, and do not count as a change."""
+    """Estimated row counts change all the time: like keys and ties they are kept, and do not count as a change."""
 
     tables_added: int
     tables_changed: int
@@ -55,6 +67,7 @@ class Differences:
     tables: list[tuple[int, TableInfo]] = field(default_factory=list)  # to be brought up to date, and not gone
     gone_tables: list[int] = field(default_factory=list)
     labels: dict[tuple[TableName, str], Label] = field(default_factory=dict)  # of columns of new tables
+    heirs: list[tuple[int, TableName]] = field(default_factory=list)  # limited table that is gone -> new one like it
     new_columns: list[tuple[int, ColumnInfo, Label]] = field(default_factory=list)  # of known tables, by their id
     columns: list[tuple[int, ColumnInfo]] = field(default_factory=list)
     gone_columns: list[int] = field(default_factory=list)
@@ -97,18 +110,21 @@ def _keep_labels(differences: Differences, gone: Iterable[KnownTable]) -> None:
     for row in gone:
         columns = [column for column in row.columns.values() if not column.is_gone]
         labels = {column.info.position: column.label for column in columns if any(column.label)}
-        if not labels:
+        if not labels and not row.is_limited:
             continue
         shape = {(column.info.position, column.info.type) for column in columns}
         for info in differences.new_tables:
             if shape <= {(column.position, column.type) for column in info.columns}:
                 found = [(column.name, labels[column.position]) for column in info.columns if column.position in labels]
                 differences.labels |= {(info.table, name): label for name, label in found}
+                if row.is_limited:
+                    differences.heirs.append((row.pk, info.table))
 
 
 def _compare_table(differences: Differences, row: KnownTable, info: TableInfo) -> None:
     is_other = (row.kind, row.comment) != (info.kind, info.comment)
-    if is_other or row.is_gone or row.estimated_rows != info.estimated_rows:
+    rules = Rules(info.primary_key, info.ties, info.row_security)
+    if is_other or row.is_gone or row.estimated_rows != info.estimated_rows or row.rules != rules:
         differences.tables.append((row.pk, info))
     differences.tables_returned += row.is_gone
     differences.tables_changed += is_other and not row.is_gone

@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from apps.catalog.models import Classification
+from apps.catalog.suggestions import WAITING
 
 
 class PresenceFilter(SimpleListFilter):
@@ -41,3 +42,25 @@ class ClassificationFilter(SimpleListFilter):
         if self.value() is None:
             return queryset
         return queryset.filter(classification="" if self.value() == "none" else self.value())
+
+
+class SuggestionFilter(SimpleListFilter):
+    title = "suggestion"
+    parameter_name = "suggestion"
+
+    def lookups(self, request: HttpRequest, model_admin: "ModelAdmin[Any]") -> list[tuple[str, str]]:
+        return [("yes", "has a suggestion")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(WAITING) if self.value() == "yes" else queryset
+
+
+class PausedFilter(SimpleListFilter):
+    title = "paused for a migration"
+    parameter_name = "paused"
+
+    def lookups(self, request: HttpRequest, model_admin: "ModelAdmin[Any]") -> list[tuple[str, str]]:
+        return [("yes", "paused")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(paused_at__isnull=False) if self.value() == "yes" else queryset

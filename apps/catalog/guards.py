@@ -15,6 +15,7 @@ _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ROLE: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _DATA_CLASS: Final = re.compile(r"[a-z0-9_]{0,32}")
 _PASSWORD: Final = re.compile(r"[!-~]{20,200}")  # printable ASCII: every driver prepares it alike
+_NEW_DATA_CLASS: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _MAX_CERTIFICATE: Final = 200_000
 _MAX_DESCRIPTION: Final = 200
 
@@ -44,6 +45,8 @@ def check_database(database: Database) -> None:
     _check_choice(database.environment, Database.Environment.values, field="environment")
     if len(database.description) > _MAX_DESCRIPTION or not database.description.isprintable():
         raise Invalid(f"A description is one line of at most {_MAX_DESCRIPTION} characters.", field="description")
+    if not isinstance(database.hides_unclassified, bool):
+        raise Invalid("Unclassified columns are hidden or not: say true or false.", field="hides_unclassified")
 
 
 def check_classification(classification: str, data_class: str) -> None:
@@ -51,6 +54,15 @@ def check_classification(classification: str, data_class: str) -> None:
     _check_choice(classification, ["", *Classification.values], field="classification")
     if not _DATA_CLASS.fullmatch(data_class):
         raise Invalid("A data class is one word of a–z, 0–9 and _, at most 32 of them.", field="data_class")
+
+
+def check_data_class(name: str) -> None:
+    """`none` is how people write that a column has no data class."""
+    if not _NEW_DATA_CLASS.fullmatch(name) or name == "none":
+        raise Invalid(
+            "A data class is called by one word of a–z, 0–9 and _, at most 32 of them, a letter first; not “none”.",
+            field="name",
+        )
 
 
 def check_secret(secret: str) -> None:

@@ -62,7 +62,7 @@ def views(
     """
     wanted = set(tables)
     limited = standing_filters(database, wanted)
-    guarded = set(_present(database).masked().order_by().values_list("table__schema", flat=True).distinct())
+    guarded = guarded_schemas(database)
     viewed = {table for table in wanted if table.schema in guarded} | set(limited) | (wanted & set(filtered))
     if not viewed:
         return ()
@@ -82,6 +82,11 @@ def views(
         )
         for table in sorted(viewed)
     )
+
+
+def guarded_schemas(database: Database) -> frozenset[str]:
+    """Those with a masked column: their tables are reached through views only."""
+    return frozenset(_present(database).masked().order_by().values_list("table__schema", flat=True).distinct())
 
 
 def standing_filters(database: Database, tables: Iterable[TableName]) -> dict[TableName, list[RowFilter]]:

@@ -73,8 +73,11 @@ class DatabaseQuerySet(models.QuerySet["Database"]):
     def owned_by(self, user: "User") -> "DatabaseQuerySet":
         return self._with_permission(user, "own_database")
 
+    def data_owned_by(self, user: "User") -> "DatabaseQuerySet":
+        return self._with_permission(user, "own_data")
+
     def visible_to(self, user: "User") -> "DatabaseQuerySet":
-        return self.askable_by(user) | self.owned_by(user)
+        return self.askable_by(user) | self.owned_by(user) | self.data_owned_by(user)
 
     def _with_permission(self, user: "User", codename: str) -> "DatabaseQuerySet":
         if not user.is_active:
@@ -103,6 +106,8 @@ class Database(models.Model):
     sync_wanted_at = models.DateTimeField(null=True, editable=False)
     synced_at = models.DateTimeField(null=True, editable=False)
     sync_error = models.TextField(blank=True, editable=False)
+    # Which reading of the tables (its synced_at) was last searched for columns to classify.
+    suggested_at = models.DateTimeField(null=True, editable=False)
     hides_unclassified = models.BooleanField(
         "treat unclassified columns as restricted",
         default=False,

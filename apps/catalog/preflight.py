@@ -1,7 +1,7 @@
 """A worker looks at a server: what is missing or dangerous there, and how far its clock is off."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
@@ -9,13 +9,14 @@ from django.conf import settings
 
 from apps.audit import services as audit
 from apps.audit.actions import Action
+from apps.catalog import exposure
 from apps.catalog.models import Server
 from apps.catalog.targets import engine_for, target_for
 from apps.core import clock
 from apps.core.errors import NotFound, PortalError
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
-from apps.engines.base import Engine, EngineError, Finding, Severity, Target
+from apps.engines.base import Engine, EngineError, Exposure, Finding, Severity, Target
 
 _WORST_FIRST: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.OK: 2}
 _SKEW_SAMPLES: Final = 3
@@ -27,6 +28,7 @@ _LOOKED_AT: Final = ("host", "port", "tls", "ca_certificate", "manager", "manage
 class _Look:
     findings: tuple[Finding, ...]  # worst first
     skew: timedelta | None  # of the server's clock against the portal's; None where it could not be read
+    exposure: dict[str, list[Exposure]] = field(default_factory=dict)  # by the database's id
 
 
 def run_preflight(server_id: str) -> None:
@@ -39,16 +41,19 @@ def run_preflight(server_id: str) -> None:
 
 
 def _look(server: Server) -> _Look:
-    databases = list(server.databases.filter(is_active=True).order_by("datname").values_list("datname", flat=True))
+    databases = list(server.databases.filter(is_active=True).select_related("server").order_by("datname"))
     try:
         engine, target = engine_for(server), target_for(server)
-        findings = engine.preflight(target, databases)
+        findings = engine.preflight(target, [database.datname for database in databases])
     except (PortalError, EngineError) as problem:
         return _Look((Finding(Severity.ERROR, problem.sentence),), None)
     skew = _skew(engine, target)
     if skew is not None and abs(skew) > timedelta(seconds=settings.MAX_SKEW_SECONDS):
         findings.append(_skewed(skew))
-    return _Look(tuple(sorted(findings, key=lambda finding: _WORST_FIRST[finding.severity])), skew)
+    # A server that does not tell the time will not answer this either.
+    looks = exposure.look_at([] if skew is None else databases, target)
+    findings += looks.findings
+    return _Look(tuple(sorted(findings, key=lambda finding: _WORST_FIRST[finding.severity])), skew, looks.found)
 
 
 def _skew(engine: Engine, target: Target) -> timedelta | None:
@@ -88,6 +93,7 @@ def _keep(*, seen: Server, look: _Look) -> None:
     server.findings, server.checked_at = findings, clock.now()
     server.skew_seconds = None if look.skew is None else look.skew.total_seconds()
     server.save(update_fields=["findings", "checked_at", "check_wanted_at", "skew_seconds"])
+    exposure.keep(look.exposure)
     if changed or wanted:
         _record(server, look)
         nudge()

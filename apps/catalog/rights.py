@@ -1,4 +1,4 @@
-"""Which groups may ask for a database and which own it. Changed by services.set_rights() alone."""
+"""Which groups may ask for a database, own it or own its data. Changed by services.set_rights() alone."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from guardian.models import GroupObjectPermission
 
 from apps.catalog.models import Database
 
-PERMISSIONS: Final = ("request_database", "own_database")
+PERMISSIONS: Final = ("request_database", "own_database", "own_data")
 
 
 def groups_with(database: Database, permission: str) -> QuerySet[Group]:

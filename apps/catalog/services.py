@@ -1,8 +1,6 @@
 """What people do with the catalog. Only database administrators do, and whoever has a shell on the server."""
 
 import secrets
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any, Final
 
 from django.contrib.auth.models import Group
@@ -13,10 +11,16 @@ from apps.accounts.actors import Actor, actor_id, require_dba
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.catalog.bootstrap import bootstrap_sql, print_bootstrap, verifier_of
-from apps.catalog.guards import check_classification, check_database, check_secret, check_server
-from apps.catalog.models import Column, Database, Server
+from apps.catalog.classification import classify, classify_many, save_data_class
+from apps.catalog.classification_csv import export_classification, import_classification
+from apps.catalog.exposure import accept_notifying, notifying_unaccepted
+from apps.catalog.guards import check_database, check_secret, check_server
+from apps.catalog.models import Database, Server
+from apps.catalog.pausing import pause_table, resume_table
 from apps.catalog.preflight import run_preflight
 from apps.catalog.rights import PERMISSIONS, groups_with
+from apps.catalog.row_filters import add_filter, check_filter, refuse_filtered_unclassified, remove_filter
+from apps.catalog.suggestions import accept_suggestions, dismiss_suggestions, run_suggest
 from apps.catalog.sync import run_sync
 from apps.catalog.targets import seal_secret
 from apps.core import clock
@@ -26,17 +30,30 @@ from apps.core.verbs import sqlstate, verb
 
 __all__ = [
     "PERMISSIONS",
+    "accept_notifying",
+    "accept_suggestions",
     "add_database",
+    "add_filter",
     "add_server",
     "bootstrap_sql",
     "change_database",
     "change_server",
+    "check_filter",
     "classify",
     "classify_many",
+    "dismiss_suggestions",
+    "export_classification",
+    "import_classification",
     "make_bootstrap",
     "new_manager_secret",
+    "notifying_unaccepted",
+    "pause_table",
+    "remove_filter",
+    "resume_table",
     "run_preflight",
+    "run_suggest",
     "run_sync",
+    "save_data_class",
     "set_manager_secret",
     "set_rights",
     "want_preflight",
@@ -46,12 +63,11 @@ __all__ = [
 _SERVER_FIELDS: Final = frozenset(
     {"name", "host", "port", "tls", "maintenance_database", "ca_certificate", "manager", "is_active"}
 )
-_DATABASE_FIELDS: Final = frozenset({"slug", "environment", "description", "is_active"})
+_DATABASE_FIELDS: Final = frozenset({"slug", "environment", "description", "is_active", "hides_unclassified"})
 # Words of our own and numbers: the record says what they were. Of other fields it says that they changed.
-_PLAIN_FACTS: Final = frozenset({"port", "tls", "environment", "is_active"})
+_PLAIN_FACTS: Final = frozenset({"port", "tls", "environment", "is_active", "hides_unclassified"})
 _TEXTS: Final = frozenset({"name", "host", "slug", "description", "maintenance_database", "manager"})
 _UNIQUE_VIOLATION: Final = "23505"
-_LISTED_COLUMNS: Final = 200  # in one entry of the record
 
 
 @verb
@@ -167,7 +183,14 @@ def want_preflight(*, actor: Actor, server_id: str) -> None:
 
 @verb
 def add_database(
-    *, actor: Actor, server_id: str, slug: str, datname: str, environment: str, description: str = ""
+    *,
+    actor: Actor,
+    server_id: str,
+    slug: str,
+    datname: str,
+    environment: str,
+    description: str = "",
+    hides_unclassified: bool = False,
 ) -> Database:
     """A database of a server; its tables are read as soon as a worker can."""
     require_dba(actor, what="add a database")
@@ -178,6 +201,7 @@ def add_database(
         datname=datname,
         environment=environment,
         description=description,
+        hides_unclassified=hides_unclassified,
         sync_wanted_at=clock.now(),
     )
     check_database(database)
@@ -186,7 +210,7 @@ def add_database(
         Action.DATABASE_ADDED,
         actor=actor_id(actor),
         subject=database.audit_id,
-        facts={"server": server.pk, "environment": environment},
+        facts={"server": server.pk, "environment": environment, "hides_unclassified": hides_unclassified},
         disclosed={"slug": slug, "datname": datname, "description": description},
     )
     nudge()
@@ -195,13 +219,18 @@ def add_database(
 
 @verb
 def change_database(*, actor: Actor, database_id: str, **fields: Any) -> Database:
-    """Change any of slug, environment, description, is_active. Another database of the server is another row."""
+    """Change any of slug, environment, description, is_active, hides_unclassified.
+
+    Another database of the server is another row.
+    """
     require_dba(actor, what="change a database")
     database = _locked_database(database_id)
     before = _apply(database, fields, allowed=_DATABASE_FIELDS)
     if not before:
         return database
     check_database(database)
+    if "hides_unclassified" in before and database.hides_unclassified:
+        refuse_filtered_unclassified(database)
     _save_database(database)
     facts, disclosed = _told(database, before)
     audit.record(
@@ -227,7 +256,7 @@ def want_sync(*, actor: Actor, database_id: str) -> None:
 
 @verb
 def set_rights(*, actor: Actor, database_id: str, permission: str, group: Group, present: bool) -> bool:
-    """Let a group ask for a database (`request_database`) or own it (`own_database`), or no longer.
+    """Let a group ask for a database, own it or own its data, or no longer. `permission`: one of PERMISSIONS.
 
     Returns whether anything changed.
     """
@@ -247,58 +276,6 @@ def set_rights(*, actor: Actor, database_id: str, permission: str, group: Group,
     )
     nudge()
     return True
-
-
-def classify(*, actor: Actor, column_id: int, classification: str, data_class: str = "") -> None:
-    """Say how sensitive a column is."""
-    classify_many(actor=actor, column_ids=[column_id], classification=classification, data_class=data_class)
-
-
-@verb
-def classify_many(
-    *, actor: Actor, column_ids: Sequence[int], classification: str, data_class: str | None = None
-) -> int:
-    """Say how sensitive columns are, in one entry of the record; `data_class` None leaves theirs as it is.
-
-    Returns how many changed. Raises NotFound unless all of them exist.
-    """
-    require_dba(actor, what="classify a column")
-    check_classification(classification, data_class or "")
-    wanted = set(column_ids)
-    columns = list(
-        Column.objects.filter(pk__in=wanted).select_related("table").select_for_update(no_key=True, of=("self",))
-    )
-    if len(columns) != len(wanted):
-        raise NotFound("One of these columns is not in the catalog any more: look at the list again.")
-    changed = [
-        column
-        for column in columns
-        if column.classification != classification or data_class not in {None, column.data_class}
-    ]
-    if changed:
-        _classify(changed, actor=actor, classification=classification, data_class=data_class)
-    return len(changed)
-
-
-def _classify(columns: list[Column], *, actor: Actor, classification: str, data_class: str | None) -> None:
-    before = Counter(column.classification or "none" for column in columns)
-    values = {"classification": classification} | ({} if data_class is None else {"data_class": data_class})
-    Column.objects.filter(pk__in=[column.pk for column in columns]).update(**values)
-    databases = sorted({column.table.database_id for column in columns})
-    audit.record(
-        Action.COLUMN_CLASSIFIED,
-        actor=actor_id(actor),
-        subject=f"database:{databases[0]}" if len(databases) == 1 else "catalog",
-        facts={
-            **values,
-            "columns": len(columns),
-            "before": dict(before),
-            "databases": databases[:_LISTED_COLUMNS],
-            "ids": sorted(column.pk for column in columns)[:_LISTED_COLUMNS],
-        },
-        disclosed={"columns": "\n".join(sorted(map(str, columns))[:_LISTED_COLUMNS])},
-    )
-    nudge()
 
 
 def _locked_server(server_id: str) -> Server:

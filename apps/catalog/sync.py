@@ -3,6 +3,7 @@
 Rows are never deleted: what is gone is marked, so that it comes back with its classification.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -14,8 +15,10 @@ from psycopg import sql
 
 from apps.audit import services as audit
 from apps.audit.actions import Action
-from apps.catalog.differences import Differences, KnownColumn, KnownTable, Label, compare
+from apps.catalog.differences import Differences, KnownColumn, KnownTable, Label, Rules, compare
+from apps.catalog.masking import tie_from_json, tie_to_json
 from apps.catalog.models import Column, Database, Table
+from apps.catalog.row_filters import inherit_limits
 from apps.catalog.targets import engine_for, target_for
 from apps.core import clock
 from apps.core.errors import NotFound, PortalError
@@ -28,8 +31,10 @@ _MAX_COMMENT: Final = 2000
 _MAX_TYPE: Final = 255
 # Tens of thousands of rows change in one statement each.
 _UPDATE_TABLES: Final = sql.SQL(
-    "UPDATE {} t SET kind = d.kind, comment = d.comment, estimated_rows = d.estimated_rows, gone_at = NULL"
-    " FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[]) d (id, kind, comment, estimated_rows)"
+    "UPDATE {} t SET kind = d.kind, comment = d.comment, estimated_rows = d.estimated_rows, gone_at = NULL,"
+    " primary_key = d.primary_key::jsonb, ties = d.ties::jsonb, row_security = d.row_security"
+    " FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::bool[])"
+    " d (id, kind, comment, estimated_rows, primary_key, ties, row_security)"
     " WHERE t.id = d.id"
 ).format(sql.Identifier(Table._meta.db_table))
 _UPDATE_COLUMNS: Final = sql.SQL(
@@ -39,7 +44,8 @@ _UPDATE_COLUMNS: Final = sql.SQL(
     " WHERE c.id = d.id"
 ).format(sql.Identifier(Column._meta.db_table))
 _COPY_COLUMNS: Final = sql.SQL(
-    "COPY {} (table_id, name, type, position, not_null, comment, classification, data_class, first_seen_at) FROM STDIN"
+    "COPY {} (table_id, name, type, position, not_null, comment, classification, data_class, mask_override,"
+    " first_seen_at) FROM STDIN"
 ).format(sql.Identifier(Column._meta.db_table))
 
 
@@ -91,20 +97,37 @@ def _fulfil_wish(database: Database, seen: Database) -> None:
 
 
 def _known(database: Database) -> dict[TableName, KnownTable]:
-    columns: dict[int, dict[str, KnownColumn]] = defaultdict(dict)
-    rows = Column.objects.filter(table__database=database).values_list(
-        "pk", "table", "gone_at", "classification", "data_class", "name", "type", "position", "not_null", "comment"
+    columns = _known_columns(database)
+    limited = set(
+        Table.objects.filter(database=database)
+        .exclude(paused_at=None, standing_filters=None)
+        .values_list("pk", flat=True)
     )
-    for pk, table, gone_at, classification, data_class, name, type_, position, not_null, comment in rows:
-        info = ColumnInfo(name, type_, position, not_null, comment)
-        columns[table][name] = KnownColumn(pk, info, gone_at is not None, Label(classification, data_class))
     tables = Table.objects.filter(database=database).values_list(
-        "schema", "name", "pk", "kind", "comment", "estimated_rows", "gone_at"
+        *("schema", "name", "pk", "kind", "comment", "estimated_rows", "gone_at"),
+        *("primary_key", "ties", "row_security"),
     )
     return {
-        TableName(schema, name): KnownTable(pk, kind, comment, rows, gone_at is not None, columns[pk])
-        for schema, name, pk, kind, comment, rows, gone_at in tables
+        TableName(schema, name): KnownTable(
+            *(pk, kind, comment, rows, gone_at is not None, columns[pk]),
+            Rules(tuple(primary_key), tuple(map(tie_from_json, ties)), row_security),
+            pk in limited,
+        )
+        for schema, name, pk, kind, comment, rows, gone_at, primary_key, ties, row_security in tables
     }
+
+
+def _known_columns(database: Database) -> dict[int, dict[str, KnownColumn]]:
+    columns: dict[int, dict[str, KnownColumn]] = defaultdict(dict)
+    rows = Column.objects.filter(table__database=database).values_list(
+        *("pk", "table", "gone_at", "classification", "data_class", "mask_override"),
+        *("name", "type", "position", "not_null", "comment"),
+    )
+    for pk, table, gone_at, classification, data_class, mask, *about in rows:
+        info = ColumnInfo(*about)
+        label = Label(classification, data_class, mask)
+        columns[table][info.name] = KnownColumn(pk, info, gone_at is not None, label)
+    return columns
 
 
 def _write(database: Database, differences: Differences, now: datetime) -> None:
@@ -124,6 +147,9 @@ def _write(database: Database, differences: Differences, now: datetime) -> None:
         for column in info.columns
     ]
     _copy_columns([*differences.new_columns, *of_new_tables], now)
+    if differences.heirs:
+        by_name = {info.table: table for table, info in zip(new, differences.new_tables, strict=True)}
+        inherit_limits([(gone, by_name[table]) for gone, table in differences.heirs])
 
 
 def _new_table(database: Database, info: TableInfo, now: datetime) -> Table:
@@ -134,6 +160,9 @@ def _new_table(database: Database, info: TableInfo, now: datetime) -> Table:
         kind=info.kind,
         comment=info.comment,
         estimated_rows=info.estimated_rows,
+        primary_key=list(info.primary_key),
+        ties=list(map(tie_to_json, info.ties)),
+        row_security=info.row_security,
         first_seen_at=now,
     )
 
@@ -146,7 +175,8 @@ def _copy_columns(columns: Iterable[tuple[int, ColumnInfo, Label]], now: datetim
 
 
 def _table_row(pk: int, info: TableInfo) -> tuple[Any, ...]:
-    return pk, info.kind, info.comment, info.estimated_rows
+    ties = json.dumps(list(map(tie_to_json, info.ties)))
+    return pk, info.kind, info.comment, info.estimated_rows, json.dumps(info.primary_key), ties, info.row_security
 
 
 def _column_row(pk: int, info: ColumnInfo) -> tuple[Any, ...]:
@@ -159,11 +189,11 @@ def _arrays(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
 
 
 def _tidy(info: TableInfo) -> TableInfo:
-    """Texts as long as the catalog keeps them."""
+    """Texts as long as the catalog keeps them, and ties in one order, whoever printed them."""
     columns = tuple(
         replace(column, type=column.type[:_MAX_TYPE], comment=column.comment[:_MAX_COMMENT])
         if len(column.type) > _MAX_TYPE or len(column.comment) > _MAX_COMMENT
         else column
         for column in info.columns
     )
-    return replace(info, comment=info.comment[:_MAX_COMMENT], columns=columns)
+    return replace(info, comment=info.comment[:_MAX_COMMENT], columns=columns, ties=tuple(sorted(info.ties)))

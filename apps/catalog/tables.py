@@ -8,7 +8,7 @@ from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, 
 from django.db.models.functions import Concat, Lower
 
 from apps.accounts.models import User
-from apps.catalog.models import MASKED_LEVELS, Column, Database, Table
+from apps.catalog.models import Column, Database, Table
 from apps.catalog.names import WholeSchema, parse_column, parse_table, quoted, quoted_column, quoted_part
 from apps.core.errors import Invalid
 from apps.engines.base import TableName
@@ -101,12 +101,11 @@ def resolve_columns(
 def classified_columns(database: Database, tables: Iterable[TableName]) -> dict[TableName, list[Column]]:
     """The columns that are masked by default, by table; tables without any are left out."""
     wanted = set(tables)
-    columns = Column.objects.filter(
-        table__database=database,
-        table__schema__in={table.schema for table in wanted},
-        classification__in=MASKED_LEVELS,
-        gone_at=None,
-    ).select_related("table")
+    columns = (
+        Column.objects.masked()
+        .filter(table__database=database, table__schema__in={table.schema for table in wanted}, gone_at=None)
+        .select_related("table")
+    )
     names = {table.name for table in wanted}
     if len(names) <= _NAMES_IN_QUERY:
         columns = columns.filter(table__name__in=names)
@@ -155,7 +154,7 @@ def _present(database: Database) -> QuerySet[Table]:
 
 
 def _masked_columns() -> QuerySet[Column]:
-    return Column.objects.filter(table=OuterRef("pk"), classification__in=MASKED_LEVELS, gone_at=None)
+    return Column.objects.masked().filter(table=OuterRef("pk"), gone_at=None)
 
 
 def _full_name() -> Concat:

@@ -84,9 +84,13 @@ def refused_writes(
 
 
 def needs_order(ties: Iterable[Tie], masked: Iterable[str]) -> bool:
-    """Whether an index could give rows in the order of a masked column."""
+    """Whether an index, or the order of partitions, could give rows in the order of a masked column."""
     hidden = frozenset(masked)
-    return any(tie.kind in _ORDERS and _mixes(tie, hidden) for tie in ties)
+    return any(
+        (tie.kind in _ORDERS and _mixes(tie, hidden))
+        or (tie.kind is TieKind.PARTITION_KEY and not hidden.isdisjoint(tie.columns))
+        for tie in ties
+    )
 
 
 def shows_masked(ties: Iterable[Tie], masked: Iterable[str]) -> Mapping[str, str]:

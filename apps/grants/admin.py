@@ -18,6 +18,7 @@ from apps.grants.models import Grant, is_late
 
 _FIELDS: Final[tuple[str, ...]] = (
     *("login", "request", "holder", "database", "connection", "minutes", "status", "on_time", "problem"),
+    *("drift", "drift_checked_at"),
     *("queued_at", "starts_at", "expires_at", "ending_since", "ended_at", "end_cause", "end_reason", "ended_by"),
     *("sessions_live", "sessions_seen", "first_used_at", "last_used_at"),
     *("scope_role", "what_is_granted", "what_it_reaches", "proof_of_the_end"),

@@ -24,7 +24,7 @@ from django_q.models import OrmQ
 from apps.audit.watchdog import Watchdog
 from apps.core import clock
 from apps.core.nudge import CHANNEL
-from apps.grants import due, health, services
+from apps.grants import due, health, services, withdrawal
 from apps.grants.due import Work
 from apps.grants.tasks import enqueue
 from apps.requests import services as requests
@@ -66,13 +66,17 @@ class Rounds:
 
     def __init__(self) -> None:
         self._memory = Memory()
+        self._withdrawals = withdrawal.Watch()
         self._beaten_at = 0.0
 
     def look(self) -> float:
         """One look: ask for all that is due. Returns for how many seconds nothing will be."""
         close_old_connections()
         now = clock.now()
+        # What is over in time first; what must not be any more joins it at this same look.
         waits = [self._do(lambda: self._ask(due.ends(now)))]
+        if self._do(self._withdrawals.look):
+            waits.append(self._do(lambda: self._ask(due.ends(clock.now()))))
         self._do(services.open_approved)
         waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
         for duty in (services.warn_expiring, requests.lapse_due, lambda: self._ask(due.rest(now)), self._beat):

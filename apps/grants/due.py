@@ -12,14 +12,16 @@ from django.db.models.functions import Coalesce
 
 from apps.audit import services as audit
 from apps.catalog.models import Database, Server
+from apps.catalog.suggestions import to_suggest
 from apps.engines.base import Severity
-from apps.grants import ending, issuing, scopes, services
+from apps.grants import ending, issuing, scopes, services, withdrawal
 from apps.grants.models import Grant, ServerLease
 from apps.grants.states import GrantStatus
 from apps.grants.tasks import Cluster, Task
 from apps.requests.models import AccessRequest
 from apps.requests.states import RequestStatus
 
+DRIFT_EVERY: Final = timedelta(minutes=2)
 LOOK_EVERY: Final = timedelta(seconds=15)
 SYNC_EVERY: Final = timedelta(minutes=15)
 CHECK_EVERY: Final = timedelta(hours=1)
@@ -49,10 +51,12 @@ def issues(now: datetime) -> Iterator[Work]:
 
 def rest(now: datetime) -> Iterator[Work]:
     """What may take a moment."""
-    yield from _unused_scopes()
+    yield from _unused_scopes(now)
     yield from _looks(now)
+    yield from _drifts(now)
     yield from _checks(now)
     yield from _syncs(now)
+    yield from _suggestions(now)
     yield Work(task=Task.FOLD, argument="", stamp=str(audit.head().size), again=30)
     beat = _bucket(now, timedelta(seconds=settings.HEARTBEAT_SECONDS))
     for cluster in Cluster:
@@ -82,18 +86,32 @@ def _by_server(task: Task, grants: QuerySet[Grant], otherwise: F) -> Iterator[Wo
         yield Work(task=task, argument=row["server"], stamp=f"{row['first']} {row['last']}", again=2)
 
 
-def _unused_scopes() -> Iterator[Work]:
+def _unused_scopes(now: datetime) -> Iterator[Work]:
+    """As with issues: not where somebody is at work. Soon, because an owner may wait to alter a table under a view."""
     roles = defaultdict(list)
     for row in scopes.unused():
         roles[row.server].append(row.role)
+    taken = set(ServerLease.objects.filter(until__gt=now).values_list("server", flat=True))
     for server_id, unused in roles.items():
-        yield Work(task=Task.DROP_SCOPES, argument=server_id, stamp=" ".join(sorted(unused)), again=30)
+        if server_id not in taken:
+            yield Work(task=Task.DROP_SCOPES, argument=server_id, stamp=" ".join(sorted(unused)), again=2)
 
 
 def _looks(now: datetime) -> Iterator[Work]:
-    servers = Grant.objects.filter(status=GrantStatus.ACTIVE).order_by().values_list("server", flat=True).distinct()
-    for server_id in servers:
+    for server_id in _used_servers():
         yield Work(task=Task.LOOK_AT_SESSIONS, argument=server_id, stamp=_bucket(now, LOOK_EVERY), again=None)
+
+
+def _drifts(now: datetime) -> Iterator[Work]:
+    """Also right after the catalog has changed: what is classified by now may be within reach of a live login."""
+    stamp = f"{_bucket(now, DRIFT_EVERY)} {withdrawal.catalog_changed_at()}"
+    for server_id in _used_servers():
+        yield Work(task=Task.CHECK_DRIFT, argument=server_id, stamp=stamp, again=None)
+
+
+def _used_servers() -> Iterator[str]:
+    used = Grant.objects.filter(status=GrantStatus.ACTIVE).order_by().values_list("server", flat=True)
+    yield from used.distinct()
 
 
 def _checks(now: datetime) -> Iterator[Work]:
@@ -110,6 +128,12 @@ def _syncs(now: datetime) -> Iterator[Work]:
     for database in active.filter(wanted).only("pk", "sync_wanted_at", "synced_at"):
         stamp = f"{database.sync_wanted_at} {database.synced_at}"
         yield Work(task=Task.SYNC, argument=database.pk, stamp=stamp, again=120)
+
+
+def _suggestions(now: datetime) -> Iterator[Work]:
+    for database in to_suggest(now).only("pk", "synced_at", "suggested_at"):
+        stamp = f"{database.synced_at} {database.suggested_at}"
+        yield Work(task=Task.SUGGEST, argument=database.pk, stamp=stamp, again=600)
 
 
 def _bucket(now: datetime, width: timedelta) -> str:

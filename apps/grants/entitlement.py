@@ -4,8 +4,8 @@ from apps.accounts.roles import is_welcome
 from apps.approvals.routes import standing_for, tally_now
 from apps.catalog.models import Database, Table
 from apps.catalog.names import quoted
-from apps.catalog.tables import classified_columns
 from apps.engines.base import TableName
+from apps.grants.surplus import allowed, withdrawal
 from apps.policies.facts import Outcome, Verdict
 from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
@@ -48,6 +48,5 @@ def _of_tables(request: AccessRequest) -> str:
     ).values_list("schema", "name")
     if missing := sorted(wanted - {TableName(*row) for row in rows}):
         return f"{quoted(missing[0])} is gone from {request.database.slug}: ask again without it."
-    if classified := sorted(classified_columns(request.database, wanted)):
-        return f"{quoted(classified[0])} holds classified columns by now, which cannot be masked yet: ask without it."
-    return ""
+    found = withdrawal(request.effective, allowed(request.database, wanted))
+    return found.reason if found else ""

@@ -16,15 +16,17 @@ from django.db.models import Q, QuerySet
 
 from apps.audit.actions import Action
 from apps.audit.body import rfc3339
-from apps.catalog.models import MASKED_LEVELS, Column, Server
+from apps.catalog.models import Server
+from apps.catalog.names import quoted_column
 from apps.core import clock, sealed
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
-from apps.engines.base import EngineError, LoginSpec, Opened, Refused, Scope, Severity, TableName, TargetUnavailable
+from apps.engines.base import EngineError, LoginSpec, Opened, Refused, Severity, Shown, TargetUnavailable
 from apps.engines.postgresql import names, scram
 from apps.grants import ending, entitlement, leases
 from apps.grants.models import Grant
 from apps.grants.record import WORKER, digest, record
+from apps.grants.specs import columns_of, scope_of
 from apps.grants.states import OVER, EndCause, GrantStatus
 from apps.grants.target import reach
 from apps.requests.scope import EffectiveScope
@@ -36,7 +38,8 @@ LONGEST_PAUSE: Final = 60.0
 PATIENCE: Final = timedelta(minutes=15)
 # For how long one task goes on with the next grant of a server before it lets others have the worker.
 _STRETCH_SECONDS: Final = 0.5
-_LISTED_BYTES: Final = 24_000  # a body of the record holds 64 KiB
+_LISTED_BYTES: Final = {"objects": 24_000, "views": 16_000, "unmasked": 8_000}  # a body of the record holds 64 KiB
+_DISCLOSED_BYTES: Final = 24_000
 _CLEAR_PROBLEM: Final[dict[str, Any]] = {"problem": "", "next_try_at": None, "claimed_by": "", "claimed_until": None}
 
 
@@ -87,7 +90,7 @@ def _claim(*, grant_id: str, token: str) -> Grant | None:
     leases.claim(grant, token=token, now=now)
     if grant.password is None:
         grant.password = _new_password(grant)
-    grant.scope_role = names.scope_role_name(_scope(grant))
+    grant.scope_role = names.scope_role_name(scope_of(grant))
     grant.save()
     if grant.tries == 1:
         record(Action.GRANT_ISSUING, grant, actor=WORKER, scope=grant.scope_digest, scope_role=grant.scope_role)
@@ -131,29 +134,17 @@ def _require_ready(server: Server) -> None:
 
 
 def _spec(grant: Grant) -> LoginSpec:
-    scope = _scope(grant)
-    columns = Column.objects.filter(table__database=grant.database_id, gone_at=None, table__gone_at=None)
-    schemas = {table.schema for table in scope.tables}
-    known = _names(columns.filter(table__schema__in=schemas, table__name__in={table.name for table in scope.tables}))
+    scope = scope_of(grant)
+    columns = columns_of(grant.database_id, [scope])
     return LoginSpec(
         login=grant.login,
         verifier=scram.verifier(password_of(grant)),
         reference=grant.request_id,
         seconds=grant.minutes * 60,
         scope=scope,
-        classified=_names(columns.filter(classification__in=MASKED_LEVELS)),
-        known=known,
+        classified=columns.classified,
+        known=columns.known_of(scope),
     )
-
-
-def _names(columns: QuerySet[Column]) -> frozenset[tuple[TableName, str]]:
-    rows = columns.values_list("table__schema", "table__name", "name")
-    return frozenset((TableName(schema, name), column) for schema, name, column in rows)
-
-
-def _scope(grant: Grant) -> Scope:
-    effective = EffectiveScope.from_json(grant.scope)
-    return Scope(database=grant.database.datname, level=effective.level, tables=tuple(sorted(effective.tables)))
 
 
 def password_of(grant: Grant) -> str:
@@ -205,14 +196,38 @@ def _told(grant: Grant, opened: Opened, skew: timedelta) -> dict[str, Any]:
         "reach": len(opened.evidence.reach),
         "findings": len(opened.evidence.findings),
         "evidence": digest(grant.evidence),
-    } | _listed(grant.evidence or {})
+    } | _listed(grant)
 
 
-def _listed(evidence: dict[str, Any]) -> dict[str, Any]:
-    """What the login can reach, object by object, where an entry of the record can hold it."""
-    reach, findings = evidence.get("reach", []), "\n".join(evidence.get("findings", []))
-    listed = {"objects": reach} if len(rfc8785.dumps(reach)) <= _LISTED_BYTES else {}
-    return listed | ({"disclosed": {"findings": findings}} if 0 < len(findings.encode()) <= _LISTED_BYTES else {})
+def _listed(grant: Grant) -> dict[str, Any]:
+    """What the login can reach, object by object and column by column, where an entry of the record can hold it."""
+    evidence: dict[str, Any] = grant.evidence or {}
+    rows = {
+        "objects": evidence.get("reach", []),
+        "views": [_told_view(view) for view in evidence.get("views", [])],
+        "unmasked": [quoted_column(*one) for one in EffectiveScope.from_json(grant.scope).unmask],
+    }
+    listed = {name: found for name, found in rows.items() if len(rfc8785.dumps(found)) <= _LISTED_BYTES[name]}
+    texts = {"findings": "\n".join(evidence.get("findings", [])), "filters": _told_filters(evidence)}
+    disclosed = {name: text for name, text in texts.items() if 0 < len(text.encode()) <= _DISCLOSED_BYTES}
+    return listed | ({"disclosed": disclosed} if disclosed else {})
+
+
+def _told_view(view: dict[str, Any]) -> dict[str, Any]:
+    """Without the values of its filters: those may be about people."""
+    return {
+        "view": view["view"],
+        "table": view["table"],
+        "columns": len(view["columns"]),
+        "masked": {column["name"]: column["mask"] for column in view["columns"] if column["mask"] is not None},
+        "filters": len(view["filters"]),
+        "ordered": view["ordered"],
+    }
+
+
+def _told_filters(evidence: dict[str, Any]) -> str:
+    views = evidence.get("views", [])
+    return "\n".join(f"{view['table']}: {condition}" for view in views for condition in view["filters"])
 
 
 def _skew(opened: Opened, server: Server, *, before: datetime, after: datetime) -> timedelta:
@@ -239,7 +254,13 @@ def _evidence(opened: Opened) -> dict[str, Any]:
         "checked_at": rfc3339(evidence.checked_at),
         "reach": [{**asdict(item), "privileges": list(item.privileges)} for item in evidence.reach],
         "findings": list(evidence.findings),
+        "views": [_view(shown) for shown in evidence.views],
     }
+
+
+def _view(shown: Shown) -> dict[str, Any]:
+    columns = [{**asdict(column), "writable": list(column.writable)} for column in shown.columns]
+    return {**asdict(shown), "columns": columns, "filters": list(shown.filters)}
 
 
 @verb

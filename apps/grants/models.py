@@ -74,6 +74,9 @@ class Grant(models.Model):
     tries = models.PositiveIntegerField(default=0, editable=False)
     next_try_at = models.DateTimeField(null=True, blank=True, editable=False)
     problem = models.TextField(blank=True)  # the last try's sentence; empty when all is well
+    # What has changed under it on the target since it was proven, one sentence a line; empty when all is as it was.
+    drift = models.TextField(blank=True)
+    drift_checked_at = models.DateTimeField(null=True, blank=True)
     # Use, from looks at the target's sessions.
     sessions_live = models.PositiveIntegerField(default=0)
     sessions_seen = models.PositiveIntegerField(default=0)

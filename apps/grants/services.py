@@ -1,6 +1,7 @@
 """The face of grants: what people do with them, and by name what clock and workers do.
 
-Opening is in opening.py, making in issuing.py, taking away in ending.py.
+Opening is in opening.py, making in issuing.py, taking away in ending.py; what must end early is found by the clock in
+withdrawal.py and by workers in drift.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from apps.core.errors import Conflict, NotAllowed, NotFound, PortalError
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
+from apps.grants.drift import check_drift
 from apps.grants.ending import begin, end_due
 from apps.grants.health import Health, health
 from apps.grants.issuing import issue, issue_queued, password_of
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Credential",
     "Health",
+    "check_drift",
     "credential",
     "drop_unused_scopes",
     "end_due",

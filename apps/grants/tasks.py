@@ -8,6 +8,7 @@ from functools import wraps
 from django_q.tasks import async_task
 
 from apps.catalog import services as catalog
+from apps.catalog import suggestions
 from apps.engines.base import EngineError
 from apps.grants import health, services
 
@@ -28,8 +29,10 @@ class Task(StrEnum):
     END = "apps.grants.tasks.end"
     BEAT = "apps.grants.tasks.beat"
     DROP_SCOPES = "apps.grants.tasks.drop_scopes"
+    CHECK_DRIFT = "apps.grants.tasks.check_drift"
     LOOK_AT_SESSIONS = "apps.grants.tasks.look_at_sessions"
     PREFLIGHT = "apps.grants.tasks.preflight"
+    SUGGEST = "apps.grants.tasks.suggest"
     SYNC = "apps.grants.tasks.sync"
     FOLD = "apps.notifications.tasks.fold"
     SEND_MAIL = "apps.notifications.tasks.send_mail"
@@ -76,6 +79,11 @@ def drop_scopes(server_id: str) -> None:
 
 
 @guarded
+def check_drift(server_id: str) -> None:
+    services.check_drift(server_id=server_id)
+
+
+@guarded
 def look_at_sessions(server_id: str) -> None:
     services.look_at_sessions(server_id=server_id)
 
@@ -93,3 +101,8 @@ def preflight(server_id: str) -> None:
 @guarded
 def sync(database_id: str) -> None:
     catalog.run_sync(database_id=database_id)
+
+
+@guarded
+def suggest(database_id: str) -> None:
+    suggestions.run_suggest(database_id)

@@ -17,12 +17,11 @@ from apps.audit import services as audit
 from apps.core import clock
 from apps.core.verbs import verb
 from apps.notifications.models import Cursor, Notification
-from apps.notifications.telling import told_by
+from apps.notifications.telling import LONGEST_TEXT, told_by
 
 log = logging.getLogger(__name__)
 
 _BATCH: Final = 200
-_LONGEST_TEXT: Final = 300
 # Later than this a message is no news: it stays in the portal and is not mailed.
 _MAILED_WITHIN: Final = timedelta(days=1)
 _BODY: Final = "{text}\n\n{url}\n\nThe link opens a page of the portal; nothing is decided by following it.\n"
@@ -64,7 +63,7 @@ def _notifications(line: audit.Line) -> list[Notification]:
             user=one.user,
             entry_index=line.index,
             kind=one.kind.value,
-            text=one.text[:_LONGEST_TEXT],
+            text=one.text[:LONGEST_TEXT],
             path=one.path,
             created_at=line.recorded_at,
         )

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     EXPIRING = "expiring"
     ENDED = "ended"
     LATE = "late"
+    DRIFT = "drift"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,11 @@ _HOW_IT_ENDED: Final = {
     EndCause.EXPIRED.value: "Your access to {} has ended: its time was up.",
     EndCause.RELEASED.value: "Your access to {} has ended: you gave it back.",
     EndCause.REVOKED.value: "Your access to {} was revoked and has ended.",
+    EndCause.DRIFTED.value: "Your access to {} has ended: too much had come within its reach; its page says what.",
 }
+# Their reasons are sentences about the catalog, written for the holder.
+_SAYS_WHY: Final = frozenset({EndCause.MASKED.value, EndCause.PAUSED.value})
+LONGEST_TEXT: Final = 300
 
 
 def told_by(line: Line) -> list[Told]:
@@ -140,8 +145,35 @@ def _expiring(line: Line, grant: Grant) -> Iterator[Told]:
 
 @_of_grant
 def _ended(line: Line, grant: Grant) -> Iterator[Told]:
-    text = _HOW_IT_ENDED.get(grant.end_cause, "Your access to {} has ended.").format(grant.database.slug)
+    slug = grant.database.slug
+    if grant.end_cause in _SAYS_WHY:
+        text = f"Your access to {slug} has ended. {grant.end_reason}"
+    else:
+        text = _HOW_IT_ENDED.get(grant.end_cause, "Your access to {} has ended.").format(slug)
     yield from _to_holder(grant, Kind.ENDED, text)
+
+
+@_of_grant
+def _drifted(line: Line, grant: Grant) -> Iterator[Told]:
+    """Access that ended is for owners and security, any other change for those who mind the server.
+
+    Many logins drift at once, so the same text is told again only to who has read it.
+    """
+    slug = grant.database.slug
+    if line.facts.get("ends"):
+        people = [
+            *eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database),
+            *people_with_duty(Duty.SECURITY),
+        ]
+        text = f"Live access to {slug} was ended, because too much had come within its reach: {_first(line, 'opened')}"
+    else:
+        people = list(people_with_duty(Duty.DBA))
+        text = f"On {slug} something has changed under live access: {_first(line, 'changed')}"
+    text = text[:LONGEST_TEXT]
+    waiting = Notification.objects.filter(kind=Kind.DRIFT, text=text, read_at=None).values_list("user", flat=True)
+    concerned = {person.pk: person for person in people if person.pk != grant.holder_id}
+    for pk in concerned.keys() - set(waiting):
+        yield Told(concerned[pk], Kind.DRIFT, text, _grant_path(grant))
 
 
 @_of_grant
@@ -157,6 +189,10 @@ def _late(line: Line, grant: Grant) -> Iterator[Told]:
     )
     for pk in concerned.keys() - set(told):
         yield Told(concerned[pk], Kind.LATE, text, _grant_path(grant))
+
+
+def _first(line: Line, field: str) -> str:
+    return line.disclosed.get(field, "its page says what.").split("\n")[0]
 
 
 def _to_holder(grant: Grant, kind: Kind, text: str) -> Iterator[Told]:
@@ -189,4 +225,5 @@ _TELLERS: Final[dict[str, Callable[[Line], Iterable[Told]]]] = {
     Action.GRANT_EXPIRING: _expiring,
     Action.GRANT_ENDED: _ended,
     Action.GRANT_END_FAILED: _late,
+    Action.DRIFT_FOUND: _drifted,
 }

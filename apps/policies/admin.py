@@ -37,6 +37,7 @@ class RuleAdmin(PortalModelAdmin):
                     "connections",
                     "classified",
                     "unmask",
+                    "unmask_classes",
                     "whole_schema",
                     "longer_than_minutes",
                     "at_most_minutes",
@@ -51,6 +52,8 @@ class RuleAdmin(PortalModelAdmin):
         parts = [", ".join(values) for values in (rule.environments, rule.levels, rule.connections) if values]
         flags = {"classified columns": rule.classified, "unmasking": rule.unmask, "a whole schema": rule.whole_schema}
         parts += [f"{'with' if value else 'without'} {name}" for name, value in flags.items() if value is not None]
+        if rule.unmask_classes:
+            parts.append(f"unmasking {' or '.join(rule.unmask_classes)}")
         if rule.longer_than_minutes is not None:
             parts.append(f"longer than {span(rule.longer_than_minutes)}")
         if rule.at_most_minutes is not None:

@@ -19,8 +19,9 @@ from apps.accounts.roles import has_duty, people_with_duty, teams_of, welcome, w
 from apps.catalog.models import Database
 from apps.policies.facts import Step, StepKind
 
-_OWN: Final = {
-    "permission__codename": "own_database",
+# Steps that go by a right on the database, held by a group or by a person.
+_RIGHTS: Final = {StepKind.OWNER: "own_database", StepKind.DATA_OWNER: "own_data"}
+_ON_DATABASE: Final = {
     "permission__content_type__app_label": "catalog",
     "permission__content_type__model": "database",
 }
@@ -31,8 +32,8 @@ def eligible(step: Step, *, requester: User, database: Database) -> QuerySet[Use
     match step.kind:
         case StepKind.PEER:
             people = welcome_people().filter(groups__in=teams_of(requester))
-        case StepKind.OWNER:
-            people = welcome_people().filter(_owns(database))
+        case StepKind.OWNER | StepKind.DATA_OWNER:
+            people = welcome_people().filter(_holds(_RIGHTS[step.kind], database))
         case StepKind.GROUP:
             people = _members(step.group or "")
     return people.exclude(pk=requester.pk).distinct()
@@ -45,7 +46,8 @@ def may_take(user: User, step: Step, *, requester: User, database: Database) -> 
 
 def circles(*, requester: User, database: Database, groups: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The ids of everybody who could take a step of each kind, as Facts.eligible wants them."""
-    steps = [Step(StepKind.PEER), Step(StepKind.OWNER), *(Step(StepKind.GROUP, group=group) for group in groups)]
+    steps = [Step(kind) for kind in StepKind if kind is not StepKind.GROUP]
+    steps += [Step(StepKind.GROUP, group=group) for group in groups]
     return {
         step.key: tuple(
             eligible(step, requester=requester, database=database).order_by("pk").values_list("pk", flat=True)
@@ -59,6 +61,7 @@ def visible_requests(user: User) -> Q:
     if any(has_duty(user, duty) for duty in Duty):
         return ~Q(pk__in=[])
     seen = Q(requester=user) | Q(database__in=Database.objects.owned_by(user)) | Q(decisions__decider=user)
+    seen |= _asks(Step(StepKind.DATA_OWNER)) & Q(database__in=Database.objects.data_owned_by(user))
     peers = User.objects.filter(groups__in=teams_of(user)).values("pk")
     seen |= _asks(Step(StepKind.PEER)) & Q(requester__in=peers)
     names = user.groups.values_list("name", flat=True)
@@ -83,7 +86,7 @@ class Standing:
     """Some people and some databases, as they are at one moment."""
 
     people: Mapping[str, Person]
-    owners: Mapping[str, frozenset[str]]  # database id -> ids of people
+    owners: Mapping[tuple[StepKind, str], frozenset[str]]  # OWNER or DATA_OWNER, database id -> ids of people
 
     def may_take(self, user_id: str, step: Step, *, requester_id: str, database_id: str) -> bool:
         """The same answer as approvers.may_take()."""
@@ -93,8 +96,8 @@ class Standing:
         match step.kind:
             case StepKind.PEER:
                 return bool(person.teams & self.people.get(requester_id, _NOBODY).teams)
-            case StepKind.OWNER:
-                return user_id in self.owners.get(database_id, frozenset())
+            case StepKind.OWNER | StepKind.DATA_OWNER:
+                return user_id in self.owners.get((step.kind, database_id), frozenset())
             case StepKind.GROUP:
                 return step.group in (person.duties if step.group in Duty.values else person.groups)
 
@@ -105,9 +108,10 @@ def standing(*, people: Iterable[str], databases: Iterable[str]) -> Standing:
     return Standing(_people(ids), _owners(ids, database_ids))
 
 
-def _owns(database: Database) -> Q:
-    groups = GroupObjectPermission.objects.filter(object_pk=database.pk, **_OWN).values("group")
-    users = UserObjectPermission.objects.filter(object_pk=database.pk, **_OWN).values("user")
+def _holds(right: str, database: Database) -> Q:
+    held = {"object_pk": database.pk, "permission__codename": right, **_ON_DATABASE}
+    groups = GroupObjectPermission.objects.filter(**held).values("group")
+    users = UserObjectPermission.objects.filter(**held).values("user")
     return Q(groups__in=groups) | Q(pk__in=users)
 
 
@@ -153,11 +157,15 @@ def _person(rows: Sequence[tuple[Any, ...]]) -> Person:
     )
 
 
-def _owners(ids: set[str], databases: set[str]) -> dict[str, frozenset[str]]:
-    by_user = UserObjectPermission.objects.filter(object_pk__in=databases, user__in=ids, **_OWN)
-    by_group = GroupObjectPermission.objects.filter(object_pk__in=databases, group__user__in=ids, **_OWN)
-    rows = by_user.values_list("object_pk", "user").union(by_group.values_list("object_pk", "group__user"))
-    owners: dict[str, set[str]] = defaultdict(set)
-    for database_id, user_id in rows:
-        owners[database_id].add(user_id)
-    return {database_id: frozenset(people) for database_id, people in owners.items()}
+def _owners(ids: set[str], databases: set[str]) -> dict[tuple[StepKind, str], frozenset[str]]:
+    held = {"object_pk__in": databases, "permission__codename__in": _RIGHTS.values(), **_ON_DATABASE}
+    by_user = UserObjectPermission.objects.filter(user__in=ids, **held)
+    by_group = GroupObjectPermission.objects.filter(group__user__in=ids, **held)
+    rows = by_user.values_list("permission__codename", "object_pk", "user").union(
+        by_group.values_list("permission__codename", "object_pk", "group__user")
+    )
+    kinds = {right: kind for kind, right in _RIGHTS.items()}
+    owners: dict[tuple[StepKind, str], set[str]] = defaultdict(set)
+    for right, database_id, user_id in rows:
+        owners[kinds[right], database_id].add(user_id)
+    return {key: frozenset(people) for key, people in owners.items()}

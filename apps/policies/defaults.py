@@ -15,6 +15,14 @@ DEFAULT_RULES: Final[tuple[dict[str, Any], ...]] = (
         "outcome": "deny",
     },
     {
+        # PCI DSS 7.2.6: nothing limits what a native client takes along.
+        "name": "no unmasked cards outside the console",
+        "connections": ["direct"],
+        "unmask": True,
+        "unmask_classes": ["card"],
+        "outcome": "deny",
+    },
+    {
         "name": "staging: read what is not classified for an hour",
         "environments": ["staging"],
         "levels": ["query"],
@@ -37,7 +45,7 @@ DEFAULT_RULES: Final[tuple[dict[str, Any], ...]] = (
         "environments": ["production"],
         "unmask": True,
         "outcome": "route",
-        "steps": [_PEER, _OWNER, _SECURITY],
+        "steps": [_PEER, _OWNER],  # and a data owner, who is asked whatever a rule says
         "max_minutes": WORKING_DAY,
     },
     {

@@ -42,7 +42,7 @@ class Facts:
     unmask: tuple[str, ...]  # 'schema.table.column', quoted where needed
     unmask_classes: tuple[str, ...]  # the data classes of those columns
     highest_unmask: str  # their highest classification; "" when nothing is to be unmasked
-    unclassified: int  # columns in scope that nobody has classified
+    unclassified: int  # columns in scope that nobody has classified and that are shown
     # Who could take each circle's step, the requester left out:
     # {"peer": (ids…), "owner": …, "data_owner": …, "group:security": …}
     eligible: dict[str, tuple[str, ...]]
@@ -60,7 +60,7 @@ class RiskLevel(StrEnum):
 
 @dataclass(frozen=True)
 class Factor:
-    name: str  # environment | level | classification | unmask | direct | whole_schema | duration
+    name: str  # environment | level | classification | unmask | unclassified | direct | whole_schema | duration
     weight: int
     why: str  # a sentence
 

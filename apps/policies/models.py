@@ -36,11 +36,14 @@ class Rule(models.Model):
     connections = ArrayField(models.CharField(max_length=16, choices=Connection), default=list, blank=True)
     classified = models.BooleanField(null=True, blank=True, help_text="Whether a classified table is asked for.")
     unmask = models.BooleanField(null=True, blank=True, help_text="Whether columns are to be unmasked.")
+    unmask_classes = ArrayField(
+        models.CharField(max_length=32), default=list, blank=True, help_text="Data classes that are to be unmasked."
+    )
     whole_schema = models.BooleanField(null=True, blank=True, help_text="Whether a whole schema is asked for.")
     longer_than_minutes = models.PositiveIntegerField(null=True, blank=True)
     at_most_minutes = models.PositiveIntegerField(null=True, blank=True)
     outcome = models.CharField(max_length=8, choices=Outcome)
-    # Ordered: [{"kind": "peer|owner|group", "group": null|name, "needed": 1}]
+    # Ordered: [{"kind": "peer|owner|data_owner|group", "group": null|name, "needed": 1}]
     steps = models.JSONField(default=list, blank=True)
     max_minutes = models.PositiveIntegerField(null=True, blank=True, help_text="Cap on what this rule allows.")
     is_active = models.BooleanField(default=True)

@@ -11,7 +11,12 @@ _LEVEL_WHY: Final = {
     "export": "Data may be downloaded without a cap.",
     "change": "Data may be inserted, updated and deleted.",
 }
-_CLASSIFICATION: Final = {"": 0, "public": 0, "internal": 5, "confidential": 20, "restricted": 35}
+# Masked: what remains is that rows are there at all, and how many.
+_CLASSIFICATION: Final = {"": 0, "public": 0, "internal": 0, "confidential": 5, "restricted": 10}
+_UNMASK: Final = {"confidential": 20, "restricted": 35}  # and for each column:
+_UNMASK_EACH: Final = 5
+_UNMASK_MOST: Final = 70
+_UNCLASSIFIED: Final = 3
 _CONNECTION: Final = {"console": 0, "direct": 15}
 # From so many minutes on, so much: an hour is the normal case, a working day the longest usual one.
 _DURATION: Final = ((24 * 60, 30), (8 * 60, 20), (4 * 60, 10), (60, 5))
@@ -35,12 +40,18 @@ def _factors(facts: Facts) -> Iterator[Factor]:
         "classification",
         _weight(_CLASSIFICATION, facts.highest_classification),
         f"{_count(len(facts.classified_tables), 'table holds', 'tables hold')} classified columns, "
-        f"up to {facts.highest_classification}.",
+        f"up to {facts.highest_classification}: they are masked where nothing else is approved.",
     )
     yield Factor(
         "unmask",
-        min(20 + 5 * len(facts.unmask), 50) if facts.unmask else 0,
-        f"{_count(len(facts.unmask), 'classified column is', 'classified columns are')} to be shown unmasked.",
+        _unmask(facts),
+        f"{_count(len(facts.unmask), 'classified column is', 'classified columns are')} to be shown unmasked, "
+        f"up to {facts.highest_unmask or 'unclassified'}.",
+    )
+    yield Factor(
+        "unclassified",
+        _UNCLASSIFIED if facts.unclassified else 0,
+        f"{_count(facts.unclassified, 'column is', 'columns are')} shown that nobody has classified yet.",
     )
     yield Factor(
         "direct",
@@ -65,6 +76,12 @@ def span(minutes: int) -> str:
 
 def _weight(weights: dict[str, int], value: str) -> int:
     return weights.get(value, max(weights.values()))
+
+
+def _unmask(facts: Facts) -> int:
+    if not facts.unmask:
+        return 0
+    return min(_weight(_UNMASK, facts.highest_unmask) + _UNMASK_EACH * len(facts.unmask), _UNMASK_MOST)
 
 
 def _duration(minutes: int) -> int:

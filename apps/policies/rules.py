@@ -15,6 +15,7 @@ PARTS: Final = (
     "connections",
     "classified",
     "unmask",
+    "unmask_classes",
     "whole_schema",
     "longer_than_minutes",
     "at_most_minutes",
@@ -24,6 +25,8 @@ PARTS: Final = (
 )
 # Exactly these: a condition that is missing or not understood must not widen what a rule allows.
 KEYS: Final = frozenset(PARTS)
+# Versions made before there was such a condition do without it.
+LATER: Final = frozenset({"unmask_classes"})
 _STEP_KEYS: Final = frozenset({"kind", "needed", "group"})
 
 
@@ -50,6 +53,7 @@ class RuleData:
     connections: frozenset[str] = frozenset()
     classified: bool | None = None
     unmask: bool | None = None
+    unmask_classes: frozenset[str] = frozenset()
     whole_schema: bool | None = None
     longer_than_minutes: int | None = None
     at_most_minutes: int | None = None
@@ -64,10 +68,20 @@ class RuleData:
             and (not self.connections or facts.connection in self.connections)
             and self.classified in {None, bool(facts.classified_tables)}
             and self.unmask in {None, bool(facts.unmask)}
+            and self._unmasks(facts)
             and self.whole_schema in {None, bool(facts.whole_schemas)}
             and (self.longer_than_minutes is None or facts.minutes > self.longer_than_minutes)
             and (self.at_most_minutes is None or facts.minutes <= self.at_most_minutes)
         )
+
+    def _unmasks(self, facts: Facts) -> bool:
+        """One such column is enough to be denied or to ask people, and one other column to be approved no more."""
+        if not self.unmask_classes:
+            return True
+        asked = frozenset(facts.unmask_classes) if facts.unmask else frozenset()
+        if self.outcome is Outcome.APPROVE:
+            return bool(asked) and asked <= self.unmask_classes
+        return not asked.isdisjoint(self.unmask_classes)
 
 
 def parse_rules(value: object) -> tuple[RuleData, ...]:
@@ -79,7 +93,7 @@ def parse_rules(value: object) -> tuple[RuleData, ...]:
 
 def parse_rule(value: object) -> RuleData:
     """One rule. Raises Malformed."""
-    if not isinstance(value, Mapping) or set(value) != KEYS:
+    if not isinstance(value, Mapping) or not KEYS - LATER <= set(value) <= KEYS:
         raise Malformed("A rule has exactly these parts: " + ", ".join(sorted(KEYS)) + ".")
     name = value["name"]
     if not isinstance(name, str) or not name.strip():
@@ -94,6 +108,7 @@ def parse_rule(value: object) -> RuleData:
         connections=_texts("connections", value),
         classified=_flag("classified", value),
         unmask=_flag("unmask", value),
+        unmask_classes=_texts("unmask_classes", value),
         whole_schema=_flag("whole_schema", value),
         longer_than_minutes=_minutes("longer_than_minutes", value),
         at_most_minutes=_minutes("at_most_minutes", value),
@@ -137,7 +152,7 @@ def _step(value: object) -> Step:
         raise Malformed("A step has exactly a kind, a group and the number of people needed.", field="steps")
     kind, needed, group = value["kind"], value["needed"], value["group"]
     if kind not in list(StepKind):
-        raise Malformed("A step asks a peer, an owner or a group.", field="steps")
+        raise Malformed("A step asks a peer, an owner, a data owner or a group.", field="steps")
     if not _is_int(needed) or not 1 <= needed <= MAX_NEEDED:
         raise Malformed(f"A step needs between 1 and {MAX_NEEDED} people.", field="steps")
     if (kind == StepKind.GROUP) != (isinstance(group, str) and bool(group)) or not isinstance(group, str | None):
@@ -146,7 +161,7 @@ def _step(value: object) -> Step:
 
 
 def _texts(field: str, rule: Mapping[str, object]) -> frozenset[str]:
-    value = rule[field]
+    value = rule.get(field, []) if field in LATER else rule[field]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise Malformed(f"{field} is a list of texts.", field=field)
     return frozenset(value)

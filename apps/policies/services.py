@@ -12,6 +12,7 @@ from apps.accounts.actors import OPERATOR, Actor, actor_id, require_dba
 from apps.accounts.models import Duty
 from apps.audit import services as audit
 from apps.audit.actions import Action
+from apps.catalog.models import DataClass
 from apps.core import clock
 from apps.core.errors import Invalid, NotFound
 from apps.core.nudge import nudge
@@ -107,6 +108,10 @@ def _check(rule: Rule) -> None:
         raise Invalid(f"{field}: {' '.join(sentences)}", field=field) from error
     except Malformed as error:
         raise Invalid(str(error), field=error.field) from error
+    # A class that does not exist would never be met: the rule would be passed over without a word.
+    classes = DataClass.objects.filter(name__in=rule.unmask_classes).values_list("name", flat=True)
+    if unheard := set(rule.unmask_classes) - set(classes):
+        raise Invalid(f"There is no data class {', '.join(sorted(unheard))}.", field="unmask_classes")
     named = {step.group for step in steps if step.group} - set(Duty.values)
     if unknown := named - set(Group.objects.filter(name__in=named).values_list("name", flat=True)):
         raise Invalid(f"There is no group {', '.join(sorted(unknown))} to ask.", field="steps")

@@ -1,11 +1,13 @@
 """What people type, before a verb judges it. The verbs' refusals come back beside the fields."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS
 
+from apps.catalog.names import WholeSchema, parse_column, parse_table
 from apps.core.errors import PortalError
 from apps.engines.base import Level
 from apps.policies.models import Connection
@@ -29,6 +31,12 @@ class RefusableForm(forms.Form):
             self.add_error(field, error.sentence)
 
 
+class NamesField(forms.Field):
+    """Ticks that share one field: their names, as they were sent."""
+
+    widget = forms.MultipleHiddenInput
+
+
 class AskForm(RefusableForm):
     """A request. `tables` is the truth about what is asked for; `pick` are ticks that a page without scripts adds."""
 
@@ -42,6 +50,7 @@ class AskForm(RefusableForm):
         initial=60,
         error_messages={"required": "Say for how many minutes.", "invalid": "Give a whole number of minutes."},
     )
+    unmask = NamesField(required=False)
     starts_at = forms.DateTimeField(
         required=False,
         widget=forms.DateTimeInput(format=_MOMENT),
@@ -57,6 +66,12 @@ class AskForm(RefusableForm):
     def names(self) -> tuple[str, ...]:
         return names.split(self["tables"].value() or "")
 
+    @property
+    def unmask_names(self) -> tuple[str, ...]:
+        """What is ticked, of the tables that are still chosen: the rest went with its table."""
+        ticked = self["unmask"].value()
+        return tuple(_of_tables(ticked, self.names)) if ticked else ()
+
     def ask(self, *, draft: bool = False) -> Ask:
         """After is_valid(). A draft may still lack its reason: the preview does not depend on it."""
         given = self.cleaned_data
@@ -65,6 +80,7 @@ class AskForm(RefusableForm):
             database=given["database"],
             level=given["level"],
             tables=names.split(given["tables"]),
+            unmask=self.unmask_names,
             connection=given["connection"],
             minutes=given["minutes"],
             starts_at=starts_at,
@@ -90,6 +106,21 @@ class RecordForm(RefusableForm):
     since = forms.DateTimeField(required=False)
     until = forms.DateTimeField(required=False)
     before = forms.IntegerField(required=False, min_value=0, max_value=2**62)
+
+
+def _of_tables(columns: Iterable[str], tables: Iterable[str]) -> Iterable[str]:
+    try:
+        chosen = set(map(parse_table, tables))
+    except PortalError:  # said beside the tables
+        chosen = set()
+    for column in dict.fromkeys(columns):
+        try:
+            table, _ = parse_column(column)
+        except PortalError:
+            yield column  # for the verb to refuse
+            continue
+        if table in chosen or WholeSchema(table.schema) in chosen:
+            yield column
 
 
 def _with_picks(data: Any) -> Any:

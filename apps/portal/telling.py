@@ -32,10 +32,12 @@ _ACTS: Final[dict[str, tuple[str, str]]] = {
     Action.GRANT_EXPIRING: ("wait", "said that the time is almost up"),
     Action.GRANT_RELEASED: ("", "gave the access back"),
     Action.GRANT_REVOKED: ("bad", "revoked the access"),
+    Action.GRANT_WITHDRAWN: ("bad", "took the access back, because it shows more than is allowed by now"),
     Action.GRANT_ENDING: ("wait", "began to take the access away"),
     Action.GRANT_ENDED: ("good", "proved on the target that the access is gone"),
     Action.GRANT_END_FAILED: ("bad", "could not yet take the access away, and keeps trying"),
     Action.GRANT_REFUSED: ("bad", "tried to use or end the access and was refused"),
+    Action.DRIFT_FOUND: ("bad", "found that the target has changed under the access"),
     Action.CREDENTIAL_SHOWN: ("", "looked at the credential"),
     Action.ACCOUNT_SIGNED_IN: ("", "signed in"),
     Action.ACCOUNT_SIGN_IN_REFUSED: ("bad", "was refused at sign-in"),
@@ -57,6 +59,16 @@ _ACTS: Final[dict[str, tuple[str, str]]] = {
     Action.DATABASE_CHANGED: ("", "changed a database"),
     Action.CATALOG_SYNCED: ("", "read the tables of a database"),
     Action.COLUMN_CLASSIFIED: ("", "classified columns"),
+    Action.SUGGESTION_DISMISSED: ("", "dismissed suggestions to classify columns"),
+    Action.CLASSIFICATION_IMPORTED: ("wait", "took over a list of classified columns"),
+    Action.CLASSIFICATION_EXPORTED: ("", "took a copy of the classification"),
+    Action.DATA_CLASS_CHANGED: ("wait", "changed a data class or its mask"),
+    Action.SUGGESTION_DISMISSED: ("", "dismissed a guess that a column holds personal data"),
+    Action.FILTER_ADDED: ("", "limited the rows of a table for every grant"),
+    Action.FILTER_REMOVED: ("wait", "took a limit on the rows of a table away"),
+    Action.TABLE_PAUSED: ("wait", "paused the masking of a table; nothing on it is granted meanwhile"),
+    Action.TABLE_RESUMED: ("", "let a table be granted again"),
+    Action.NOTIFYING_ACCEPTED: ("wait", "accepted that functions notify whoever listens"),
     Action.POLICY_CHANGED: ("wait", "changed the policy"),
     Action.RIGHTS_CHANGED: ("wait", "changed who may ask or who owns"),
     Action.RECORD_READ: ("", "read the record"),
@@ -72,7 +84,14 @@ _ACTORS: Final = {
     "clock": "The portal",
     "operator": "An operator on the server",
 }
-_LABELS: Final = {"reason": "Reason", "comment": "Comment", "ticket": "Ticket", "why": "Why", "problem": "Problem"}
+_LABELS: Final = {
+    "reason": "Reason",
+    "comment": "Comment",
+    "ticket": "Ticket",
+    "why": "Why",
+    "problem": "Problem",
+    "filters": "Limited rows",
+}
 
 
 @dataclass(frozen=True)
@@ -143,6 +162,7 @@ def _things(lines: Sequence[Line]) -> dict[str, str]:
     subjects = [line.subject for line in lines]
     databases, servers = _keys("database", subjects), _keys("server", subjects)
     named = {f"database:{pk}": f"database {slug}" for pk, slug in _names(Database, databases, "slug")}
+    named |= {f"data_class:{key}": f"data class {key}" for key in _keys("data_class", subjects)}
     return named | {f"server:{pk}": f"server {name}" for pk, name in _names(Server, servers, "name")}
 
 

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Final
 
-from apps.engines.base import Level
+from apps.engines.base import Level, Operator
+from apps.engines.masks import BadMask, Mask, MaskKind, parse
 from apps.grants.models import LATE_AFTER, Grant
 from apps.grants.states import GrantStatus
 from apps.policies.facts import RiskLevel, StepKind
@@ -45,9 +46,31 @@ RISK_FACTORS: Final[dict[str, str]] = {
     "level": "Level",
     "classification": "Classified data",
     "unmask": "Unmasked columns",
+    "unclassified": "Nobody has classified it",
     "direct": "Own credential",
     "whole_schema": "Whole schema",
     "duration": "Duration",
+}
+
+MASKS: Final[dict[MaskKind, str]] = {
+    MaskKind.HIDDEN: "hidden",
+    MaskKind.NULL: "always empty (null)",
+    MaskKind.PARTIAL: "first and last characters",
+    MaskKind.EMAIL: "first letter and domain",
+    MaskKind.BUCKET: "rounded down",
+    MaskKind.DATE: "year only",
+}
+DATA_CLASSES: Final[dict[str, str]] = {"email": "e-mail", "iban": "IBAN", "ip_address": "IP address"}
+OPERATORS: Final[dict[str, str]] = {
+    Operator.EQUAL: "is (=)",
+    Operator.UNEQUAL: "is not (<>)",
+    Operator.LESS: "is less than (<)",
+    Operator.AT_MOST: "is at most (<=)",
+    Operator.MORE: "is more than (>)",
+    Operator.AT_LEAST: "is at least (>=)",
+    Operator.ONE_OF: "is one of",
+    Operator.IS_NULL: "is empty (null)",
+    Operator.IS_NOT_NULL: "is not empty",
 }
 
 
@@ -79,9 +102,46 @@ def step(kind: str, group: str | None, needed: int) -> str:
         who = {"one": f"somebody of {group}", "many": f"people of {group}"}
     elif kind == StepKind.OWNER:
         who = {"one": "an owner of the database", "many": "owners of the database"}
+    elif kind == StepKind.DATA_OWNER:
+        who = {"one": "the data owner", "many": "data owners"}
     else:
         who = {"one": "a peer", "many": "peers"}
     return who["one"] if needed == 1 else f"{needed} {who['many']}"
+
+
+def mask(text: str) -> str:
+    """What a mask leaves to be seen: `first letter and domain`, `hidden`, `year only`."""
+    try:
+        given = parse(text)
+    except BadMask:
+        return text
+    said = MASKS[given.kind]
+    match given:
+        case Mask(MaskKind.PARTIAL, (int(first), int(last))):
+            said = _ends(first, last)
+        case Mask(MaskKind.BUCKET, (int(width),)):
+            said = f"rounded down to a multiple of {width:,}"
+        case Mask(MaskKind.DATE, ("month",)):
+            said = "year and month only"
+    return said
+
+
+def _ends(first: int, last: int) -> str:
+    parts = [
+        f"{end} character" if number == 1 else f"{end} {number} characters"
+        for end, number in (("first", first), ("last", last))
+        if number
+    ]
+    return " and ".join(parts)
+
+
+def data_class(name: str) -> str:
+    return DATA_CLASSES.get(name, name.replace("_", " "))
+
+
+def kind_of_data(level: str, data_class_name: str) -> str:
+    """`confidential, e-mail`."""
+    return ", ".join(filter(None, [level or "not classified", data_class(data_class_name)]))
 
 
 def is_late(grant: Grant, now: datetime) -> bool:

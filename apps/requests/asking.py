@@ -1,39 +1,41 @@
 """From what a person asks to what the policy says. The preview and the submission both come through here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 
 from apps.accounts.models import User
 from apps.accounts.roles import is_welcome
 from apps.audit.body import rfc3339
-from apps.catalog.models import MASKED_LEVELS, Column, Database
-from apps.catalog.names import quoted, quoted_part
-from apps.catalog.tables import Resolved, classified_columns, resolve, resolve_columns
+from apps.catalog import masking
+from apps.catalog.exposure import notifying_unaccepted
+from apps.catalog.masking import ColumnMask
+from apps.catalog.models import MASKED_LEVELS, Classification, Column, Database
+from apps.catalog.names import quoted, quoted_column
+from apps.catalog.tables import Resolved, resolve, resolve_columns
 from apps.core.errors import Invalid, NotAllowed, NotFound
 from apps.core.texts import checked
-from apps.engines.base import Level, Severity, TableName
+from apps.engines.base import Level, Severity
+from apps.engines.masks import HIDDEN
 from apps.policies.approvers import circles
 from apps.policies.evaluate import SECURITY, evaluate
 from apps.policies.facts import Facts, Verdict
 from apps.policies.models import Connection
 from apps.policies.risk import span
 from apps.policies.services import current_rules
+from apps.requests import masked
+from apps.requests.errors import Refused
 from apps.requests.scope import EffectiveScope
 
 MAX_REASON: Final = 2_000
 MAX_TICKET: Final = 100
 MAX_NAMES: Final = 20_000  # table names in one request; a wildcard counts as one
 MAX_AHEAD: Final = timedelta(days=30)
+_SHOWN: Final = 5  # functions in one sentence
 _LATE: Final = timedelta(minutes=1)  # a start this long ago still means "now"
-_SHOWN: Final = 5  # tables, and columns of each, in one sentence
-
-
-class Refused(Invalid):
-    """Well put, and still not given: worth an entry in the record, unlike a slip of the keyboard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ class Analysis:
     scope: EffectiveScope
     facts: Facts
     verdict: Verdict
+    known: masked.Known
 
 
 def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
@@ -71,26 +74,27 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
     if not is_welcome(actor):
         raise NotAllowed("Your account is closed, so it cannot ask for access.")
     database = _database(actor, ask.database)
-    level, connection, minutes = _level(ask.level), _connection(ask.connection), checked_minutes(ask.minutes)
-    starts_at = _starts_at(ask.starts_at, now)
+    kind: dict[str, Any] = {
+        "level": _level(ask.level),
+        "connection": _connection(ask.connection),
+        "minutes": checked_minutes(ask.minutes),
+        "starts_at": _starts_at(ask.starts_at, now),
+    }
     if ask.break_glass:
         raise Invalid("Break-glass access is not available yet: ask in the normal way.", field="break_glass")
     _check_server(database)
     resolved = resolve(database, _names(ask.tables, field="tables"))
     unmask = resolve_columns(database, resolved.tables, _names(ask.unmask, field="unmask"))
-    classified = classified_columns(database, resolved.tables)
-    _refuse_classified(classified)
-    scope = EffectiveScope(
-        database=database.pk,
-        level=level,
-        connection=connection,
-        minutes=minutes,
-        starts_at=starts_at,
-        tables=resolved.tables,
-        unmask=unmask,
+    known = masked.know(database, resolved.tables)
+    views = masking.views(database, resolved.tables)
+    scope = EffectiveScope(database=database.pk, tables=resolved.tables, unmask=unmask, views=views, **kind)
+    masked.refuse_paused(known)
+    masked.check(scope, known)
+    _check_notifying(database, scope.connection)
+    facts, verdict = _judged(actor, scope, resolved, known)
+    return Analysis(
+        database=database, reason=reason, ticket=ticket, scope=scope, facts=facts, verdict=verdict, known=known
     )
-    facts, verdict = _judged(actor, database, scope, resolved, classified)
-    return Analysis(database=database, reason=reason, ticket=ticket, scope=scope, facts=facts, verdict=verdict)
 
 
 def checked_minutes(value: object) -> int:
@@ -103,16 +107,13 @@ def checked_minutes(value: object) -> int:
     return value
 
 
-def _judged(
-    actor: User,
-    database: Database,
-    scope: EffectiveScope,
-    resolved: Resolved,
-    classified: Mapping[TableName, list[Column]],
-) -> tuple[Facts, Verdict]:
+def _judged(actor: User, scope: EffectiveScope, resolved: Resolved, known: masked.Known) -> tuple[Facts, Verdict]:
+    database = known.database
     version, rules = current_rules()
     groups = {step.group for rule in rules for step in rule.steps if step.group} | {SECURITY.group or ""}
-    found = {column.classification for columns in classified.values() for column in columns}
+    columns = {(table, name): column for table, found in known.columns.items() for name, column in found.items()}
+    # What the catalog does not know any more is no data class at all, and as sensitive as can be.
+    shown = [columns.get(one, ColumnMask("", "", HIDDEN)) for one in scope.unmask]
     facts = Facts(
         requester=actor.pk,
         environment=database.environment,
@@ -121,12 +122,21 @@ def _judged(
         minutes=scope.minutes,
         tables=len(scope.tables),
         whole_schemas=resolved.whole_schemas,
-        classified_tables=tuple(quoted(table) for table in sorted(classified)),
-        highest_classification=next((level.value for level in reversed(MASKED_LEVELS) if level in found), ""),
-        unmask=tuple(f"{quoted(table)}.{quoted_part(column)}" for table, column in scope.unmask),
+        classified_tables=tuple(quoted(table) for table in sorted(known.columns)),
+        highest_classification=_highest(columns.values()),
+        unmask=tuple(quoted_column(table, column) for table, column in scope.unmask),
+        unmask_classes=tuple(sorted({column.data_class for column in shown})),
+        highest_unmask=_highest(shown),
+        unclassified=masked.unclassified(database, scope.tables),
         eligible=circles(requester=actor, database=database, groups=sorted(groups)),
     )
     return facts, evaluate(facts, rules, version)
+
+
+def _highest(columns: Iterable[ColumnMask]) -> str:
+    """The highest level of masked columns; what is masked although nobody has classified it counts as restricted."""
+    levels = {column.level or Classification.RESTRICTED for column in columns}
+    return next((level.value for level in reversed(MASKED_LEVELS) if level in levels), "")
 
 
 def _database(actor: User, slug: str) -> Database:
@@ -138,10 +148,26 @@ def _database(actor: User, slug: str) -> Database:
         raise Refused(f"Access to {slug} is not given at present: it is switched off in the catalog.", field="database")
     if not Database.objects.askable_by(actor).filter(pk=database.pk).exists():
         raise NotAllowed(
-            f"You own {slug}, but none of your groups may ask for access to it; a database administrator can allow it.",
+            f"You decide about {slug}, but none of your groups may ask for access to it; a database administrator "
+            "can allow it.",
             field="database",
         )
     return database
+
+
+def _check_notifying(database: Database, connection: str) -> None:
+    """A function that notifies tells whoever listens what it likes, masked or not (field notes S6)."""
+    if connection != Connection.DIRECT:
+        return
+    there = Column.objects.masked().filter(table__database=database, table__gone_at=None, gone_at=None)
+    if (names := notifying_unaccepted(database)) and there.exists():
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise Refused(
+            f"A credential of your own is not given in {database.slug}: there are functions that notify whoever "
+            f"listens, and may tell masked values ({', '.join(names[:_SHOWN])}{more}). Ask for the console, or ask a "
+            "database administrator to accept them on the page of the database.",
+            field="connection",
+        )
 
 
 def _check_server(database: Database) -> None:
@@ -192,23 +218,3 @@ def _names(values: tuple[str, ...], *, field: str) -> tuple[str, ...]:
     if len(values) > MAX_NAMES:
         raise Invalid(f"At most {MAX_NAMES} names fit in one request: ask for whole schemas instead.", field=field)
     return tuple(values)
-
-
-def _refuse_classified(classified: Mapping[TableName, list[Column]]) -> None:
-    if not classified:
-        return
-    shown = "; ".join(
-        f"{quoted(table)} ({_some([quoted_part(column.name) for column in columns])})"
-        for table, columns in sorted(classified.items())[:_SHOWN]
-    )
-    more = f"; and {len(classified) - _SHOWN} more tables" if len(classified) > _SHOWN else ""
-    raise Refused(
-        "This portal version cannot mask classified columns yet, so tables that hold any are not given: "
-        f"{shown}{more}. Leave them out, naming the other tables one by one where you asked for a whole schema.",
-        field="tables",
-    )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -13,7 +13,7 @@ from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
 from apps.requests.states import TRANSITIONS, RequestStatus
 
-_LISTED_TABLES: Final = 200
+_LISTED: Final = 200  # names of tables and columns
 _LISTED_BYTES: Final = 24_000  # a body of the record holds 64 KiB
 
 
@@ -26,7 +26,11 @@ def locked(request_id: str, *, actor: User | None = None) -> AccessRequest:
 
 
 def scope_facts(scope: EffectiveScope) -> dict[str, Json]:
-    """A scope for the record: tables by name where they are few, otherwise their number and the digest."""
+    """A scope for the record: tables and columns by name where they are few, otherwise their number and the digest.
+
+    What rows it is limited to may tell something about people: see scope_texts().
+    """
+    masked = [f"{quoted_column(table, column)}: {mask}" for table, column, mask in scope.masked()]
     facts: dict[str, Json] = {
         "database": scope.database,
         "level": scope.level.value,
@@ -35,14 +39,28 @@ def scope_facts(scope: EffectiveScope) -> dict[str, Json]:
         "starts_at": scope.starts_at,
         "table_count": len(scope.tables),
         "unmask_count": len(scope.unmask),
+        "view_count": len(scope.views),
+        "masked_count": len(masked),
+        "filter_count": sum(len(view.filters) for view in scope.views),
         "digest": scope.digest(),
     }
     tables = [quoted(table) for table in scope.tables]
     unmask = [quoted_column(table, column) for table, column in scope.unmask]
-    few = len(tables) + len(unmask) <= _LISTED_TABLES
-    if few and len(json.dumps([tables, unmask], ensure_ascii=False).encode()) <= _LISTED_BYTES:
+    if _is_short([*tables, *unmask]):
         facts |= {"tables": tables, "unmask": unmask}
+        if _is_short([*tables, *unmask, *masked]):
+            facts["masked"] = masked
     return facts
+
+
+def scope_texts(scope: EffectiveScope) -> dict[str, str]:
+    """What of a scope the record only commits to."""
+    lines = [f"{quoted(view.table)}: {one}" for view in scope.views for one in view.filters]
+    return {"filters": "\n".join(lines)} if lines else {}
+
+
+def _is_short(names: list[str]) -> bool:
+    return len(names) <= _LISTED and len(json.dumps(names, ensure_ascii=False).encode()) <= _LISTED_BYTES
 
 
 def close(request: AccessRequest, status: RequestStatus, reason: str) -> None:

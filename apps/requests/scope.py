@@ -57,7 +57,7 @@ class EffectiveScope:
             starts_at=value["starts_at"],
             tables=tuple(TableName(schema, name) for schema, name in value["tables"]),
             unmask=tuple((TableName(schema, name), column) for schema, name, column in value["unmask"]),
-            views=tuple(_view_from_json(view) for view in value["views"]),
+            views=tuple(_view_from_json(view) for view in value.get("views", [])),
         )
 
     def digest(self) -> str:

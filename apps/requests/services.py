@@ -19,13 +19,15 @@ from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
 from apps.policies.facts import Facts, Outcome, Verdict
-from apps.requests.asking import MAX_REASON, Analysis, Ask, Refused, analyse
-from apps.requests.changes import close, locked, move, scope_facts
+from apps.requests.asking import MAX_REASON, Analysis, Ask, analyse
+from apps.requests.changes import close, locked, move, scope_facts, scope_texts
+from apps.requests.errors import Refused
+from apps.requests.masked import About, FilterLine, MaskedColumn, ReadOnlyColumn, about, know
 from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
 from apps.requests.states import RequestStatus
 
-__all__ = ["Ask", "Preview", "Refused", "cancel", "lapse_due", "preview", "refuse_approved", "submit"]
+__all__ = ["Ask", "Preview", "Refused", "cancel", "lapse_due", "preview", "refuse_approved", "shown_by", "submit"]
 
 POLICY: Final = "policy"  # the actor, where nobody was asked
 _BATCH: Final = 100
@@ -40,6 +42,19 @@ class Preview:
     facts: Facts
     verdict: Verdict
     route: list[dict[str, Any]]
+    about: About
+
+    @property
+    def masked(self) -> list[MaskedColumn]:
+        return self.about.masked
+
+    @property
+    def read_only(self) -> list[ReadOnlyColumn]:
+        return self.about.read_only
+
+    @property
+    def filters(self) -> list[FilterLine]:
+        return self.about.filters
 
 
 def preview(*, actor: User, ask: Ask) -> Preview:
@@ -54,7 +69,19 @@ def preview(*, actor: User, ask: Ask) -> Preview:
         }
         for step in analysis.verdict.steps
     ]
-    return Preview(scope=analysis.scope, facts=analysis.facts, verdict=analysis.verdict, route=route)
+    return Preview(
+        scope=analysis.scope,
+        facts=analysis.facts,
+        verdict=analysis.verdict,
+        route=route,
+        about=about(analysis.scope, analysis.known),
+    )
+
+
+def shown_by(request: AccessRequest) -> About:
+    """What the scope of a request shows, masks and limits, with what the catalog says about it now."""
+    scope = request.effective
+    return about(scope, know(request.database, [view.table for view in scope.views]))
 
 
 def submit(*, actor: User, ask: Ask, idempotency_key: str | None = None) -> AccessRequest:
@@ -170,7 +197,7 @@ def _record_submission(actor: User, request: AccessRequest, verdict: Verdict) ->
         "outcome": verdict.outcome.value,
         "risk": verdict.risk.level.value,
     }
-    texts = {"person": actor.name, "reason": request.reason}
+    texts = {"person": actor.name, "reason": request.reason} | scope_texts(request.effective)
     audit.record(
         Action.REQUEST_SUBMITTED,
         actor=actor.audit_id,

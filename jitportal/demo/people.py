@@ -5,6 +5,7 @@ from dataclasses import dataclass
 STOREFRONT = "team-storefront"
 BILLING = "team-billing"
 OWNERS = "owners-shop"
+DATA_OWNERS = "data-owners"
 TEAMS = (STOREFRONT, BILLING)
 DUTIES = ("dba", "security", "auditor")  # groups named after the duty that they carry in the portal
 
@@ -34,6 +35,6 @@ PEOPLE = (
     Person("bob", "Bob Becker", (STOREFRONT,), "developer, team storefront: alice's peer"),
     Person("carol", "Carol Conti", (BILLING,), "developer, team billing"),
     Person("dana", "Dana Dubois", ("dba", OWNERS), "database administrator, owns the databases"),
-    Person("sam", "Sam Santos", ("security",), "security"),
+    Person("sam", "Sam Santos", ("security", DATA_OWNERS), "security, owns the data in the databases"),
     Person("audrey", "Audrey Abel", ("auditor",), "auditor"),
 )

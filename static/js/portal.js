@@ -69,6 +69,18 @@ function setUpAsking(form) {
 
   const changed = () => htmx.trigger(preview, "changed-ask");
 
+  // The masked columns come anew with each preview; what was ticked or opened while it was under way stays.
+  const unmask = new Set([...form.querySelectorAll("input[name=unmask]:checked")].map((tick) => tick.value));
+  const opened = new Map();
+
+  function keepMasked() {
+    const ticks = [...form.querySelectorAll("input[name=unmask]")];
+    for (const tick of ticks) tick.checked = unmask.has(tick.value);
+    const there = new Set(ticks.map((tick) => tick.value));
+    for (const name of unmask) if (!there.has(name)) unmask.delete(name);
+    for (const part of form.querySelectorAll("#masked details")) if (opened.has(part.id)) part.open = opened.get(part.id);
+  }
+
   function chip(name) {
     const item = document.createElement("li");
     const text = document.createElement("span");
@@ -114,7 +126,12 @@ function setUpAsking(form) {
     if (event.target.matches("[data-quiet], [name=pick]")) return;
     if (event.target === box) show();
     if (event.target === minutes) press();
+    if (event.target.name === "unmask") unmask[event.target.checked ? "add" : "delete"](event.target.value);
     changed();
+  });
+  form.addEventListener("click", (event) => {
+    const part = event.target.closest("#masked summary")?.parentElement;
+    if (part) opened.set(part.id, !part.open);
   });
   form.addEventListener("change", (event) => {
     if (event.target.name === "pick") set(event.target.value, event.target.checked);
@@ -134,10 +151,12 @@ function setUpAsking(form) {
       if (open) box.focus();
     }
   });
+  form.addEventListener("htmx:oobAfterSwap", (event) => { if (event.target.id === "masked") keepMasked(); });
   form.addEventListener("htmx:afterSwap", (event) => { if (event.target.id !== "preview") show(); });
   show();
   press();
-  if ("fresh" in form.dataset && split(box.value).length) changed();
+  // Only then htmx listens.
+  if ("fresh" in form.dataset && split(box.value).length) document.addEventListener("DOMContentLoaded", changed);
 }
 
 // Menus close when one clicks elsewhere or presses Escape.
@@ -149,12 +168,22 @@ document.addEventListener("click", (event) => {
   closeMenus(event.target.closest("details.menu"));
   const button = event.target.closest("[data-copy]");
   if (button) copy(button);
+  const more = event.target.closest("[data-more]");
+  if (more) showSpare(more);
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   const open = document.querySelector("details.menu[open]");
   if (open) { closeMenus(null); open.querySelector("summary").focus(); }
 });
+// One more empty row of a list that keeps some in reserve.
+function showSpare(button) {
+  const spare = [...button.parentElement.querySelectorAll(".spare")];
+  spare[0]?.classList.remove("spare");
+  spare[0]?.querySelector("select, input").focus();
+  if (spare.length <= 1) button.hidden = true;
+}
+
 // A form is sent once, however often its button is pressed.
 document.addEventListener("submit", (event) => {
   if (event.defaultPrevented) return;

@@ -134,6 +134,51 @@ def check_record(page: Page, request: str) -> None:
         assert order == sorted(order), steps
 
 
+UNMASK = "sales.customers.email"
+STAYS = "hr.employees.salary_cents"
+
+
+def test_story_when_values_of_masked_columns_are_asked_for(sign_in: SignIn) -> None:
+    alice, bob, dana, sam = (sign_in(name) for name in ("alice", "bob", "dana", "sam"))
+    alice.goto("/ask/?database=shop&table=sales.customers&table=hr.employees")
+    alice.locator(f'input[name=unmask][value="{UNMASK}"]').check()
+    alice.locator(f'input[name=unmask][value="{STAYS}"]').check()
+    expect(alice.locator("#preview")).to_contain_text("then the data owner")
+    expect(alice.locator("input[name=unmask]:checked")).to_have_count(2)
+    alice.get_by_label("Minutes", exact=True).fill("5")
+    alice.get_by_label("Reason").fill("Letters come back")
+    alice.get_by_role("button", name="Ask for access").click()
+
+    bob.goto(alice.url)
+    expect(bob.get_by_role("heading", name="To be shown unmasked")).to_be_visible()
+    bob.locator(f'input[name=unmask][value="{STAYS}"]').uncheck()
+    bob.get_by_text("Approve only a part of it").click()
+    bob.get_by_label("Column of condition 1").select_option("sales.customers.country")
+    bob.get_by_label("Comparison of condition 1").select_option("in")
+    bob.get_by_label("Value of condition 1").fill("DE, NL")
+    bob.get_by_role("button", name="Approve", exact=True).click()
+    expect(bob.locator("section.unmasked s")).to_have_text(STAYS)
+    for page in (dana, sam):
+        page.goto(alice.url)
+        expect(page.locator("#content")).to_contain_text("country in ('DE', 'NL')")
+        page.get_by_role("button", name="Approve", exact=True).click()
+        expect(page.locator("#messages")).to_contain_text("Your yes is recorded.")
+
+    client = show_credential(alice)
+    expect(alice.locator("#secret")).to_contain_text("Some tables are masked views")
+    seen = client.run("SELECT email, phone, country FROM customers ORDER BY id LIMIT 50")
+    assert seen.returncode == 0, seen.stderr
+    rows = [line.split("|") for line in seen.stdout.splitlines()]
+    assert {country for _, _, country in rows} == {"DE", "NL"}
+    assert all("@" in email and "*" not in email for email, _, _ in rows)
+    assert all("*" in phone for _, phone, _ in rows if phone)
+    assert client.run("SELECT count(*) FROM employees WHERE salary_cents IS NOT NULL").stdout.strip() == "0"
+    assert "permission denied" in client.run("SELECT email FROM sales.customers").stderr
+    assert "country" in client.run(r"\d customers").stdout
+    alice.get_by_role("button", name="Give it back now").click()
+    expect(alice.locator("#status")).to_contain_text("Ended", timeout=30_000)
+
+
 def test_story_when_scripts_are_off(sign_in: SignIn) -> None:
     alice = sign_in("alice", java_script_enabled=False)
     alice.get_by_role("link", name="Ask for access").first.click()
@@ -191,3 +236,23 @@ def test_form_by_keyboard(sign_in: SignIn) -> None:
     page.keyboard.press("Space")
     expect(page.locator("#chosen li")).to_have_count(1)
     expect(page.locator("#preview")).to_contain_text("This will be approved at once")
+
+
+def test_masked_columns_by_keyboard(sign_in: SignIn) -> None:
+    """What is ticked stays ticked and keeps the focus, although each preview brings the list anew."""
+    page = sign_in("alice")
+    page.goto("/ask/?database=shop&table=sales.customers")
+    tick = page.locator(f'input[name=unmask][value="{UNMASK}"]')
+    tick.focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#preview")).to_contain_text("the data owner")
+    expect(tick).to_be_focused()
+    expect(tick).to_be_checked()
+    page.locator("#masked summary").focus()
+    page.keyboard.press("Enter")
+    page.locator("input[name=level][value=export]").check()
+    expect(page.locator("#preview")).to_contain_text("Data may be downloaded")
+    expect(tick).to_be_hidden()
+    expect(tick).to_be_checked()
+    page.get_by_role("button", name="Remove sales.customers").click()
+    expect(page.locator("#masked section")).to_have_count(0)

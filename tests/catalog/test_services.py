@@ -313,7 +313,14 @@ def test_add_database_when_well_formed(server: Server) -> None:
     database = new_database(server, datname="Odd.Name", description="Who buys.")
     assert database.sync_wanted_at is not None
     entry = last_entry()
-    assert (entry.action, entry.facts) == ("database.added", {"server": server.pk, "environment": "staging"})
+    assert (entry.action, entry.facts) == (
+        "database.added",
+        {
+            "server": server.pk,
+            "environment": "staging",
+            "hides_unclassified": False,
+        },
+    )
     assert entry.texts == {"slug": "crm", "datname": "Odd.Name", "description": "Who buys."}
 
 
@@ -404,21 +411,21 @@ def test_askable_by_when_a_superuser_or_a_leaver(people: Cast) -> None:
 
 def test_classify_when_said_again(people: Cast) -> None:
     column = Column.objects.get(table__database=people.shop, table__name="orders", name="placed_at")
-    services.classify(actor=people.dana, column_id=column.pk, classification="internal", data_class="time")
+    services.classify(actor=people.dana, column_id=column.pk, classification="internal", data_class="location")
     column.refresh_from_db()
-    assert (column.classification, column.data_class, column.mask) == ("internal", "time", None)
+    assert (column.classification, column.data_class, column.mask_override) == ("internal", "location", "")
     entry = last_entry()
     assert (entry.action, entry.subject) == ("column.classified", people.shop.audit_id)
     assert entry.facts == {
         "classification": "internal",
-        "data_class": "time",
+        "data_class": "location",
         "columns": 1,
         "before": {"none": 1},
         "databases": [people.shop.pk],
         "ids": [column.pk],
     }
     assert entry.texts == {"columns": "sales.orders.placed_at"}
-    services.classify(actor=people.dana, column_id=column.pk, classification="internal", data_class="time")
+    services.classify(actor=people.dana, column_id=column.pk, classification="internal", data_class="location")
     assert last_entry() == entry
 
 

@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.catalog import services
+from apps.catalog.masking import ties_of
 from apps.catalog.models import Column, Database, Table
 from apps.catalog.sync import run_sync
 from apps.core.errors import NotFound
-from apps.engines.base import Refused, TargetUnavailable
+from apps.engines.base import Refused, TableName, TargetUnavailable
+from apps.engines.ties import Tie, TieKind
 from tests.catalog.fakes import FakeEngine
 from tests.catalog.said import last_entry, said
 
@@ -235,3 +237,61 @@ def test_run_sync_when_anything_happens(
         assert present(database) == engine.tables
     assert Table.objects.count() <= 3
     assert Column.objects.count() <= 9
+
+
+# What holds in a table, and what limits it ---------------------------------------------------------------------
+
+TIE = Tie(TieKind.CHECK, "positive", ("id", "email"))
+OTHER = Tie(TieKind.FOREIGN_KEY, "buyer", ("email",), (("hr", "people", "mail"),))
+
+
+def test_run_sync_when_ties_change(orders: Database, engine: FakeEngine) -> None:
+    """They are kept and are not told of: the record says what people see."""
+    entry, name = last_entry(), TableName("sales", "orders")
+    engine.ties, engine.keys = {"sales.orders": [TIE, OTHER]}, {"sales.orders": ("id",)}
+    sync(orders)
+    table = Table.objects.get()
+    assert table.primary_key == ["id"]
+    assert ties_of(orders, [name]) == {name: tuple(sorted([TIE, OTHER]))}
+    assert last_entry() == entry
+    engine.ties = {"sales.orders": [OTHER, TIE]}
+    with CaptureQueriesContext(connection) as again:
+        sync(orders)
+    assert not [query for query in again if "UPDATE" in query["sql"] and "primary_key" in query["sql"]]
+    engine.ties = {"sales.orders": [TIE]}
+    sync(orders)
+    assert ties_of(orders, [name]) == {name: (TIE,)}
+
+
+def test_run_sync_when_a_new_table_has_ties(database: Database, engine: FakeEngine) -> None:
+    engine.tables, engine.ties = {"s.t": ["id", "email"]}, {"s.t": [TIE]}
+    engine.keys = {"s.t": ("email", "id")}
+    sync(database)
+    assert Table.objects.get().primary_key == ["email", "id"]
+    assert ties_of(database, [TableName("s", "t")]) == {TableName("s", "t"): (TIE,)}
+
+
+def test_run_sync_when_a_masked_column_is_renamed(orders: Database, engine: FakeEngine) -> None:
+    Column.objects.filter(name="email").update(mask_override="partial(1,0)")
+    engine.tables = {"sales.orders": ["id bigint", "mail text"]}
+    sync(orders)
+    assert Column.objects.get(name="mail").mask_override == "partial(1,0)"
+    engine.tables = {"sales.bills": ["id bigint", "post text"]}
+    sync(orders)
+    assert Column.objects.get(name="post").mask_override == "partial(1,0)"
+    engine.tables = {"sales.orders": ["id bigint", "mail text"], "sales.bills": ["id bigint", "post text"]}
+    sync(orders)
+    assert Column.objects.get(name="mail").mask_override == "partial(1,0)"
+
+
+def test_run_sync_when_a_limited_table_is_renamed(orders: Database, engine: FakeEngine) -> None:
+    """To give a table another name must not show the rows that were left out, nor end a pause."""
+    table = Table.objects.get()
+    services.add_filter(actor="operator", table_id=table.pk, column="id", operator="<", values=["7"])
+    services.pause_table(actor="operator", table_id=table.pk, reason="Migration")
+    engine.tables = {"sales.orders_2": ["number bigint", "email text"]}
+    sync(orders)
+    renamed = Table.objects.get(name="orders_2")
+    assert [str(row.row_filter) for row in renamed.standing_filters.all()] == ["number < '7'"]
+    assert renamed.pause_reason == "Migration"
+    assert renamed.paused_at is not None

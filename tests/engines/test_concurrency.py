@@ -9,6 +9,8 @@ import psycopg
 from apps.engines.base import Level, Opened, TableName
 from apps.engines.postgresql import PostgresEngine, names
 from tests.engines.conftest import CUSTOMERS, ORDERS, PASSWORD, SALARIES, Shop, a_spec
+from tests.engines.viewing import MASKS, NOTES, a_view_spec, make_crm, viewed
+from tests.engines.viewing import PEOPLE as PEOPLE_TABLE
 
 PEOPLE = ("alice", "bob", "carol", "dana", "sam", "audrey", "alice", "bob")
 
@@ -86,3 +88,34 @@ def test_open_login_when_a_login_holds_what_locks_it_can(engine: PostgresEngine,
                 except psycopg.errors.InsufficientPrivilege:
                     continue
                 raise AssertionError(role)
+
+
+def test_open_login_when_eight_share_new_views(engine: PostgresEngine, shop: Shop) -> None:
+    make_crm(shop)
+    masked, notes = viewed(shop, PEOPLE_TABLE, MASKS), viewed(shop, NOTES)
+    specs = [a_view_spec(shop, masked, notes, level=Level.CHANGE) for _ in PEOPLE]
+    opened = at_once(*[lambda spec=spec: engine.open_login(shop.target, spec) for spec in specs])
+    (role,) = {one.scope_role for one in opened}
+    for spec in specs:
+        with shop.login(PASSWORD, spec.login) as session:
+            assert session.execute("SELECT ssn FROM people WHERE id = 1").fetchall() == [("***",)]
+    at_once(*[lambda spec=spec: engine.close_logins(shop.target, [spec.login]) for spec in specs])
+    gone = at_once(*[lambda: engine.drop_scopes(shop.target, [(role, shop.database)])] * 3)
+    assert gone == [[role]] * 3
+    assert shop.value("SELECT count(*) FROM pg_namespace WHERE nspowner = 'jitportal_masker'::regrole") == 0
+
+
+def test_drop_scopes_when_its_views_are_just_wanted_again(engine: PostgresEngine, shop: Shop) -> None:
+    make_crm(shop)
+    masked = viewed(shop, PEOPLE_TABLE, MASKS)
+    for _ in range(3):
+        last, fresh = a_view_spec(shop, masked), a_view_spec(shop, masked)
+        role = engine.open_login(shop.target, last).scope_role
+        engine.close_logins(shop.target, [last.login])
+        at_once(
+            lambda role=role: engine.drop_scopes(shop.target, [(role, shop.database)]),
+            lambda fresh=fresh: engine.open_login(shop.target, fresh),
+        )
+        with shop.login(PASSWORD, fresh.login) as session:
+            assert session.execute("SELECT count(*) FROM people").fetchall() == [(2,)]
+        engine.close_logins(shop.target, [fresh.login])

@@ -1,5 +1,6 @@
 """What a login could reach beyond what was approved, by every way that a target leaves open."""
 
+import re
 from dataclasses import replace
 
 import psycopg
@@ -58,6 +59,20 @@ def test_open_login_when_a_classified_column_is_in_the_scope(engine: PostgresEng
             "sales.customers (email) is classified and open to PUBLIC: REVOKE ALL ON sales.everybody",
         ),
         ("ALTER TABLE sales.customers RENAME email TO e_mail; GRANT SELECT ON sales.customers TO PUBLIC", "not found"),
+        (
+            # Its owner has filled it, whoever the view within would have asked.
+            "CREATE VIEW sales.asks WITH (security_invoker) AS TABLE sales.customers;"
+            "CREATE MATERIALIZED VIEW hr.filled AS TABLE sales.asks; GRANT SELECT ON hr.filled TO PUBLIC",
+            "can be read through the view hr.filled, open to PUBLIC: REVOKE ALL ON hr.filled FROM PUBLIC;",
+        ),
+        (
+            "CREATE TABLE sales.part () INHERITS (sales.customers); GRANT SELECT (email) ON sales.part TO PUBLIC",
+            "(email) is classified and open to PUBLIC: REVOKE ALL ON sales.part FROM PUBLIC;",
+        ),
+        (
+            'CREATE VIEW sales."V w" AS SELECT email FROM sales.customers; GRANT SELECT ON sales."V w" TO PUBLIC',
+            'REVOKE ALL ON sales."V w" FROM PUBLIC;',
+        ),
     ],
 )
 def test_open_login_when_public_reaches_a_classified_column(
@@ -65,6 +80,19 @@ def test_open_login_when_public_reaches_a_classified_column(
 ) -> None:
     shop.run(leak)
     assert sentence in refusal(engine, shop, a_spec(shop, ORDERS, classified=EMAIL))
+
+
+def test_open_login_when_the_refusals_sql_is_run(engine: PostgresEngine, shop: Shop) -> None:
+    shop.run(
+        "GRANT SELECT ON sales.customers TO PUBLIC",
+        'CREATE VIEW sales."V w" AS SELECT email FROM sales.customers; GRANT SELECT ON sales."V w" TO PUBLIC',
+        "CREATE MATERIALIZED VIEW sales.m AS TABLE sales.customers; GRANT SELECT (email) ON sales.m TO PUBLIC",
+    )
+    spec = a_spec(shop, ORDERS, classified=EMAIL)
+    fixes = re.findall(r"REVOKE [^;]+;", refusal(engine, shop, spec))
+    assert len(fixes) == 3
+    shop.run(*fixes)
+    assert opened(engine, shop, a_spec(shop, ORDERS, classified=EMAIL))
 
 
 def test_open_login_when_another_login_gave_rights_on_its_own(engine: PostgresEngine, shop: Shop) -> None:
@@ -83,6 +111,15 @@ def test_open_login_when_another_login_gave_rights_on_its_own(engine: PostgresEn
         engine.open_login(shop.target, a_spec(shop, ORDERS))
 
 
+@pytest.mark.parametrize("grant", ["SELECT ON", "SELECT (stavalues1) ON"])
+def test_open_login_when_all_statistics_are_open(engine: PostgresEngine, shop: Shop, grant: str) -> None:
+    shop.run(f"GRANT {grant} pg_catalog.pg_statistic TO PUBLIC")
+    sentence = refusal(engine, shop, a_spec(shop, ORDERS, classified=EMAIL))
+    assert "are open to PUBLIC: REVOKE ALL ON pg_catalog.pg_statistic FROM PUBLIC;" in sentence
+    findings = opened(engine, shop, a_spec(shop, ORDERS)).evidence.findings
+    assert "1 relations of the server were opened to PUBLIC beyond the standard: pg_catalog.pg_statistic." in findings
+
+
 def test_open_login_when_statistics_of_a_closed_schema_would_show_it(engine: PostgresEngine, shop: Shop) -> None:
     shop.run("GRANT SELECT ON hr.salaries TO PUBLIC")
     assert "hr.salaries (salary)" in refusal(engine, shop, a_spec(shop, ORDERS, classified=SALARY))
@@ -94,6 +131,8 @@ def test_open_login_when_statistics_of_a_closed_schema_would_show_it(engine: Pos
         "CREATE VIEW sales.v AS SELECT id, name FROM sales.customers; GRANT SELECT ON sales.v TO PUBLIC",
         "CREATE VIEW sales.v WITH (security_invoker) AS TABLE sales.customers; GRANT SELECT ON sales.v TO PUBLIC",
         "CREATE VIEW hr.v AS SELECT * FROM sales.customers; GRANT SELECT ON hr.v TO PUBLIC",
+        "CREATE VIEW hr.v WITH (security_invoker) AS TABLE sales.customers; CREATE VIEW sales.v AS TABLE hr.v;"
+        "GRANT SELECT ON sales.v TO PUBLIC",
         "CREATE VIEW sales.v AS SELECT * FROM sales.customers",
         "GRANT SELECT (name) ON sales.customers TO PUBLIC",
     ],
@@ -149,9 +188,9 @@ def test_open_login_when_everybody_has_more(engine: PostgresEngine, shop: Shop) 
     for said in (
         "PUBLIC may read 1 relations of this database: hr.salaries.",
         "PUBLIC may write to 1 relations of this database: hr.salaries.",
-        "1 functions that run with their owner's rights can be called by this login: hr.pay.",
-        "1 functions of closed schemas run with their owner's rights through something open: closed.eq by operator",
-        "1 functions of the server were opened to PUBLIC beyond the standard: pg_read_file.",
+        "1 functions that run with their owner's rights can be called by this login: hr.pay().",
+        "1 functions of closed schemas run with their owner's rights through something open: closed.eq(integer,",
+        "1 functions of the server were opened to PUBLIC beyond the standard: pg_read_file(text).",
         "PUBLIC may create objects in 1 schemas: hr.",
         "PUBLIC may create temporary tables in this database.",
     ):
@@ -162,7 +201,7 @@ def test_open_login_when_everybody_has_more(engine: PostgresEngine, shop: Shop) 
     ("tampering", "sentence"),
     [
         ("GRANT SELECT ON hr.salaries TO {scope}", "SELECT on table hr.salaries"),
-        ("GRANT SELECT (salary) ON hr.salaries TO {scope}", "column salary of table hr.salaries"),
+        ("GRANT SELECT (salary) ON hr.salaries TO {scope}", "SELECT on column hr.salaries.salary"),
         ("GRANT UPDATE ON sales.orders TO {scope}", "UPDATE on table sales.orders"),
         ("GRANT SELECT ON sales.orders TO {scope} WITH GRANT OPTION", "SELECT WITH GRANT OPTION on table sales.orders"),
         ("GRANT pg_read_all_data TO {scope}", "MEMBER on role pg_read_all_data"),
@@ -185,6 +224,9 @@ def test_open_login_when_somebody_gave_the_scope_more(
     assert "not approved" in caught.value.sentence
     assert sentence in caught.value.sentence
     assert not newest.role_is_there(spec.login)
+    if fixes := re.findall(r"(?:REVOKE|ALTER) [^;]+;", caught.value.sentence):
+        newest.run(*fixes)
+        assert opened(engine, newest, a_spec(newest, ORDERS))
 
 
 def test_open_login_when_a_leak_opens_up_later(engine: PostgresEngine, shop: Shop) -> None:

@@ -4,7 +4,8 @@ from itertools import islice
 
 from apps.engines.base import ColumnInfo, TableInfo, TableName
 from apps.engines.postgresql import PostgresEngine
-from tests.engines.conftest import Shop
+from apps.engines.ties import Tie, TieKind
+from tests.engines.conftest import CUSTOMERS, ORDERS, SALARIES, Shop
 
 
 def test_read_tables_when_there_are_all_kinds(engine: PostgresEngine, shop: Shop) -> None:
@@ -42,9 +43,29 @@ def test_read_tables_when_there_are_all_kinds(engine: PostgresEngine, shop: Shop
         ),
         estimated_rows=1,
         comment="what",
+        primary_key=("id",),
     )
     assert tables[3].columns == ()
     assert tables[3].estimated_rows == -1
+
+
+def test_read_tables_when_columns_are_tied(engine: PostgresEngine, shop: Shop) -> None:
+    shop.run(
+        "ALTER TABLE sales.orders ADD CONSTRAINT sane CHECK (total < customer * 1000)",
+        "ALTER TABLE hr.salaries ENABLE ROW LEVEL SECURITY",
+    )
+    tables = {table.table: table for table in engine.read_tables(shop.target, shop.database)}
+    assert tables[ORDERS].ties == (Tie(TieKind.CHECK, "sane", ("customer", "total")),)
+    assert tables[ORDERS].primary_key == ("id",)
+    assert [table for table, found in tables.items() if found.row_security] == [SALARIES]
+
+
+def test_read_tables_when_a_schema_is_of_the_masker(engine: PostgresEngine, shop: Shop) -> None:
+    shop.run(
+        "CREATE SCHEMA jit_ab_sales AUTHORIZATION jitportal_masker",
+        "CREATE VIEW jit_ab_sales.customers AS SELECT 1 AS one",
+    )
+    assert {table.table for table in engine.read_tables(shop.target, shop.database)} == {CUSTOMERS, ORDERS, SALARIES}
 
 
 def test_read_tables_when_there_are_thousands(engine: PostgresEngine, newest: Shop) -> None:

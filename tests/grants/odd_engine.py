@@ -55,5 +55,5 @@ class OddEngine(PostgresEngine):
         happen()
 
 
-def put_in(monkeypatch: pytest.MonkeyPatch, engine: OddEngine) -> None:
+def put_in(monkeypatch: pytest.MonkeyPatch, engine: PostgresEngine) -> None:
     monkeypatch.setitem(targets._ENGINES, "postgresql", engine)

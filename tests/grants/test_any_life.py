@@ -1,9 +1,7 @@
 """Whatever happens in whatever order, a grant keeps its promises. The target is a dictionary, so much can happen."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 import pytest
@@ -11,24 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.catalog import targets
+from apps.catalog.models import Table
 from apps.core import clock
 from apps.core.errors import Conflict
-from apps.engines.base import Closed, Evidence, LoginSpec, Opened, Refused, Target, TargetUnavailable
-from apps.engines.postgresql import PostgresEngine
-from apps.grants import services
+from apps.engines.base import Drift
+from apps.grants import drift, services
 from apps.grants.models import Grant
 from apps.grants.states import OVER, GrantStatus
+from apps.grants.withdrawal import Watch
 from tests.factories import Cast, fresh
+from tests.grants.shelf import Fault, Shelf
 from tests.grants.stage import queued, told
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Fault(StrEnum):
-    NONE = "none"
-    BEFORE = "the call is lost"
-    AFTER = "the answer is lost"
-    REFUSED = "refused"
 
 
 class Act(StrEnum):
@@ -36,41 +29,10 @@ class Act(StrEnum):
     END = "end"
     RELEASE = "release"
     REVOKE = "revoke"
+    DRIFT = "the target has drifted"
+    PAUSE = "a table of it is paused"
     A_MOMENT = "20 s pass"
     A_WHILE = "5 min pass"
-
-
-@dataclass
-class Shelf(PostgresEngine):
-    """A target that keeps logins on a shelf: login -> until when it is open."""
-
-    logins: dict[str, datetime] = field(default_factory=dict)
-    fault: Fault = Fault.NONE
-    closed_at: dict[str, datetime] = field(default_factory=dict)
-
-    def open_login(self, target: Target, spec: LoginSpec) -> Opened:
-        self._may_fail(Fault.BEFORE, Fault.REFUSED)
-        now = clock.now()
-        if spec.login in self.closed_at:
-            raise Refused("A name is never used twice.")
-        until = self.logins.setdefault(spec.login, now + timedelta(seconds=spec.seconds))
-        self._may_fail(Fault.AFTER)
-        opened_at = until - timedelta(seconds=spec.seconds)
-        evidence = Evidence(checked_at=clock.now(), reach=(), findings=())
-        return Opened(opened_at=opened_at, valid_until=until, scope_role="jitscope_x", evidence=evidence)
-
-    def close_logins(self, target: Target, logins: Sequence[str]) -> list[Closed]:
-        self._may_fail(Fault.BEFORE)
-        now = clock.now()
-        for login in logins:
-            if self.logins.pop(login, None):
-                self.closed_at[login] = now
-        self._may_fail(Fault.AFTER)
-        return [Closed(login, locked_at=now, sessions_ended=0, clean_at=now, dropped=True) for login in logins]
-
-    def _may_fail(self, *faults: Fault) -> None:
-        if self.fault in faults:
-            raise Refused("No.") if self.fault is Fault.REFUSED else TargetUnavailable("Lost.")
 
 
 def do(act: Act, grant: Grant, people: Cast) -> timedelta:
@@ -85,6 +47,11 @@ def do(act: Act, grant: Grant, people: Cast) -> timedelta:
                 services.release(actor=fresh(people.alice), grant_id=grant.pk)
             case Act.REVOKE:
                 services.revoke(actor=fresh(people.dana), grant_id=grant.pk, reason="incident")
+            case Act.DRIFT:
+                drift.check_drift(server_id=grant.server_id)
+            case Act.PAUSE:
+                Table.objects.filter(database=grant.database_id, name="orders").update(paused_at=clock.now())
+                Watch().look()
             case Act.A_MOMENT:
                 return timedelta(seconds=20)
             case Act.A_WHILE:
@@ -110,7 +77,7 @@ def promises(grant: Grant, target: Shelf) -> None:
         assert grant.expires_at is not None
         assert closed_at >= grant.expires_at
     story = told(grant)
-    for once in ("grant.queued", "grant.issuing", "grant.issued", "grant.ending"):
+    for once in ("grant.queued", "grant.issuing", "grant.issued", "grant.withdrawn", "drift.found", "grant.ending"):
         assert story.count(once) <= 1
     assert story.count("grant.ended") + story.count("grant.failed") == (grant.status in OVER)
 
@@ -126,7 +93,8 @@ PASSING = {Act.A_MOMENT, Act.A_WHILE}
 def test_a_grant_keeps_its_promises_whatever_happens(
     people: Cast, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[Act, Fault]]
 ) -> None:
-    target = Shelf()
+    target = Shelf(drifts=lambda spec: Drift(spec.login, opened=("Too much is within reach.",)))
+    Table.objects.update(paused_at=None)
     monkeypatch.setitem(targets._ENGINES, "postgresql", target)
     grant = queued(people.alice, minutes=1)
     with ExitStack() as passing:

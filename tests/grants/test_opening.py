@@ -76,7 +76,7 @@ def test_open_approved_leaves_it_when_the_request_is_not_approved(people: Cast) 
         ("database", "switched off"),
         ("server", "switched off"),
         ("table", "is gone"),
-        ("unclassified", "classified"),
+        ("unclassified", "is masked"),
         ("vote of the peer", "do not stand"),
         ("duty of the owner", "do not stand"),
         ("vote for less", "do not stand"),

@@ -8,9 +8,13 @@ from apps.accounts.models import User
 from apps.approvals.services import approve, deny
 from apps.audit import services as audit
 from apps.audit.actions import Action
+from apps.catalog.models import Table
+from apps.catalog.pausing import pause_table
 from apps.core import clock
+from apps.engines.base import Drift
 from apps.grants import services as grants
 from apps.grants.states import GrantStatus
+from apps.grants.withdrawal import Watch
 from apps.notifications import services
 from apps.notifications.models import Cursor, Notification
 from apps.requests.models import AccessRequest
@@ -18,6 +22,7 @@ from apps.requests.services import Ask, lapse_due, submit
 from jitportal.portal_database import WEB
 from tests.factories import Cast, fresh
 from tests.grants.odd_engine import LOST, OddEngine, fails, put_in
+from tests.grants.shelf import Shelf
 from tests.grants.stage import active, after, approved_by_people, now_in, queued
 from tests.support.portal import PortalDatabase
 from tests.support.record import body, insert
@@ -220,3 +225,62 @@ def test_mark_read_is_for_ones_own_when_ids_are_given(people: Cast) -> None:
     assert services.unread_count(people.bob) == 1
     assert services.mark_read(actor=people.bob, ids=None) == 1
     assert services.unread_count(people.bob) == 0
+
+
+def test_fold_tells_the_holder_why_when_a_table_is_paused(people: Cast) -> None:
+    grant = queued(people.alice)
+    orders = Table.objects.get(database=people.staging, name="orders")
+    pause_table(actor=fresh(people.dana), table_id=orders.pk, reason="ids become bigint")
+    Watch().look()
+    grants.end_due(server_id=grant.server_id)
+
+    assert told(people.alice) == ["ended"]
+    assert Notification.objects.get().text == (
+        "Your access to shop-staging has ended. sales.orders is paused for a migration by Dana (ids become bigint). "
+        "Ask again when that is over."
+    )
+
+
+@pytest.fixture
+def shelf(people: Cast, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    shelf = Shelf()
+    put_in(monkeypatch, shelf)
+    return shelf
+
+
+def test_fold_tells_owners_and_security_once_when_live_access_had_to_end(people: Cast, shelf: Shelf) -> None:
+    grant, _ = active(people.alice), active(people.bob)
+    shelf.drifts = lambda spec: Drift(spec.login, opened=("PUBLIC may read sales.customers.email.", "And more."))
+    grants.check_drift(server_id=grant.server_id)
+    grants.end_due(server_id=grant.server_id)
+
+    assert told(people.alice) == told(people.bob) == ["ready", "ended"]
+    assert "too much had come within its reach" in Notification.objects.filter(user=people.alice).latest("pk").text
+    assert told(people.dana) == told(people.sam) == ["drift"]
+    assert told(people.carol) == told(people.audrey) == []
+    assert Notification.objects.get(user=people.sam).text == (
+        "Live access to shop-staging was ended, because too much had come within its reach: "
+        "PUBLIC may read sales.customers.email."
+    )
+
+
+def test_fold_tells_database_administrators_when_something_has_changed(people: Cast, shelf: Shelf) -> None:
+    grant = active(people.alice)
+    shelf.drifts = lambda spec: Drift(spec.login, changed=("A column is new.",))
+    for _ in range(2):
+        grants.check_drift(server_id=grant.server_id)
+
+    assert told(people.dana) == ["drift"]
+    assert told(people.sam) == []
+    assert told(people.alice) == ["ready"]
+
+
+def test_fold_tells_again_when_the_first_was_read(people: Cast, shelf: Shelf) -> None:
+    grant = active(people.alice)
+    for sentences in (("A column is new.",), (), ("A column is new.",)):
+        shelf.drifts = lambda spec, said=sentences: Drift(spec.login, changed=said)  # type: ignore[misc]
+        grants.check_drift(server_id=grant.server_id)
+        told(people.dana)
+        services.mark_read(actor=people.dana)
+
+    assert told(people.dana) == ["drift", "drift"]

@@ -17,8 +17,9 @@ RULE = {
     "environments": ["production"],
     "levels": ["query", "export"],
     "classified": "False",
+    "unmask_classes": ["card", "email"],
     "outcome": "route",
-    "steps": "peer\n2 owner\n\ngroup:security",
+    "steps": "peer\n2 owner\n\ndata_owner\ngroup:security",
     "max_minutes": "30",
     "position": "1",
 }
@@ -44,7 +45,13 @@ def test_rule_is_added_by_the_verb_when_the_form_is_sent(people: Cast, dana: Cli
     assert version == 2
     assert PolicyVersion.objects.get(number=2).author == people.dana.audit_id
     assert (rules[0].name, rules[0].classified, rules[0].unmask) == ("production at night", False, None)
-    assert [(step.key, step.needed) for step in rules[0].steps] == [("peer", 1), ("owner", 2), ("group:security", 1)]
+    assert [(step.key, step.needed) for step in rules[0].steps] == [
+        ("peer", 1),
+        ("owner", 2),
+        ("data_owner", 1),
+        ("group:security", 1),
+    ]
+    assert rules[0].unmask_classes == {"card", "email"}
 
 
 def test_rule_shows_what_it_says_when_opened_and_saved_again(dana: Client) -> None:
@@ -53,7 +60,7 @@ def test_rule_shows_what_it_says_when_opened_and_saved_again(dana: Client) -> No
     page = reverse("admin:policies_rule_change", args=[rule.pk])
 
     form = dana.get(page).context["adminform"].form
-    assert form["steps"].value() == "peer\n2 owner\ngroup:security" or form["steps"].value() == rule.steps
+    assert form["steps"].value() == "peer\n2 owner\ndata_owner\ngroup:security" or form["steps"].value() == rule.steps
     assert b"2 owner" in dana.get(page).content
     before = current_rules()[1]
     assert dana.post(page, RULE).status_code == 302
@@ -71,6 +78,7 @@ def test_rule_shows_what_it_says_when_opened_and_saved_again(dana: Client) -> No
         ({"name": "production: read"}, "name"),
         ({"max_minutes": "0"}, "max_minutes"),
         ({"environments": ["mars"]}, "environments"),
+        ({"unmask_classes": ["mars"]}, "unmask_classes"),
         ({"position": "0"}, "position"),
     ],
 )
@@ -90,6 +98,7 @@ def test_rule_list_says_what_rules_do_when_looked_at(dana: Client) -> None:
     assert "production · change, export" in page
     assert "ask people: peer, then owner, then group:security, at most 8 hours" in page
     assert "longer than 8 hours" in page
+    assert "unmasking card" in page
 
 
 def test_rule_is_removed_when_the_action_is_chosen(dana: Client) -> None:

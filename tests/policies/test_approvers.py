@@ -8,11 +8,11 @@ from apps.accounts.models import Duty, User
 from apps.core import clock
 from apps.policies.approvers import circles, eligible, may_take, standing
 from apps.policies.facts import Step, StepKind
-from tests.factories import Cast, DutyFactory, TeamFactory, UserFactory, cast, join, leave, let_own
+from tests.factories import Cast, DutyFactory, TeamFactory, UserFactory, cast, join, leave, let_own, let_own_data
 
 pytestmark = pytest.mark.django_db
 
-PEER, OWNER = Step(StepKind.PEER), Step(StepKind.OWNER)
+PEER, OWNER, DATA_OWNER = Step(StepKind.PEER), Step(StepKind.OWNER), Step(StepKind.DATA_OWNER)
 
 
 def group(name: str) -> Step:
@@ -49,17 +49,26 @@ def test_eligible_finds_owners_by_group_and_by_person_when_an_owner_is_asked(peo
     assert who(OWNER, people, people.dana) == {"bob"}
 
 
+def test_eligible_finds_data_owners_by_group_and_by_person_when_one_is_asked(people: Cast) -> None:
+    let_own_data(people.shop, people.security)
+    let_own_data(people.shop, people.alice)
+    let_own_data(people.staging, people.carol)
+
+    assert who(DATA_OWNER, people) == {"sam"}  # not dana, who owns the database, and not alice, who asks
+    assert who(DATA_OWNER, people, people.carol) == {"alice", "sam"}
+
+
 def test_eligible_finds_no_superuser_when_they_own_nothing(people: Cast) -> None:
     UserFactory(username="root", is_superuser=True, is_staff=True)
 
-    for step in (PEER, OWNER, group("security"), group("web-team")):
+    for step in (PEER, OWNER, DATA_OWNER, group("security"), group("web-team")):
         assert "root" not in who(step, people)
 
 
 def test_eligible_leaves_out_who_is_inactive_when_asked_for_any_step(people: Cast) -> None:
     User.objects.update(is_active=False)
 
-    for step in (PEER, OWNER, group("security"), group("web-team")):
+    for step in (PEER, OWNER, DATA_OWNER, group("security"), group("web-team")):
         assert who(step, people) == set()
 
 
@@ -81,6 +90,7 @@ def test_circles_names_everybody_by_step_when_asked(people: Cast) -> None:
     assert circles(requester=people.alice, database=people.shop, groups=["security"]) == {
         "peer": (people.bob.pk,),
         "owner": (people.dana.pk,),
+        "data_owner": (),
         "group:security": (people.sam.pk,),
     }
 
@@ -95,11 +105,18 @@ def test_standing_agrees_with_eligible_when_people_are_of_every_kind(people: Cas
     UserFactory(username="both", groups=[people.shop_team, people.web_team, people.security])
     let_own(people.shop, people.bob)
     let_own(people.staging, people.web_team)
+    let_own_data(people.shop, people.web_team)
+    let_own_data(people.staging, people.alice)
     everybody = list(User.objects.all())
     databases = [people.shop, people.staging]
     known = standing(people=[user.pk for user in everybody], databases=[database.pk for database in databases])
 
-    steps = [PEER, OWNER, *(group(name) for name in ("security", "dba", "web-team", "shop-team", "nothing"))]
+    steps = [
+        PEER,
+        OWNER,
+        DATA_OWNER,
+        *(group(name) for name in ("security", "dba", "web-team", "shop-team", "nothing")),
+    ]
     found_anybody = False
     for step, requester, database in itertools.product(steps, everybody, databases):
         found = set(eligible(step, requester=requester, database=database))

@@ -10,9 +10,9 @@ from apps.policies.defaults import DEFAULT_RULES
 from apps.policies.evaluate import SECURITY, STRICTEST, can_fill, evaluate
 from apps.policies.facts import Facts, Outcome, RiskLevel, Step, StepKind, Verdict
 from apps.policies.risk import assess, span
-from apps.policies.rules import KEYS, Malformed, RuleData, parse_rule, parse_rules
+from apps.policies.rules import KEYS, LATER, Malformed, RuleData, parse_rule, parse_rules
 
-PEER, OWNER = Step(StepKind.PEER), Step(StepKind.OWNER)
+PEER, OWNER, DATA_OWNER = Step(StepKind.PEER), Step(StepKind.OWNER), Step(StepKind.DATA_OWNER)
 ORDER = list(RiskLevel)
 
 # Everybody is there: bob is alice's peer, dana owns the database, sam is security.
@@ -27,7 +27,10 @@ FACTS = Facts(
     classified_tables=(),
     highest_classification="",
     unmask=(),
-    eligible={"peer": ("bob",), "owner": ("dana",), "group:security": ("sam",)},
+    unmask_classes=(),
+    highest_unmask="",
+    unclassified=0,
+    eligible={"peer": ("bob",), "owner": ("dana",), "data_owner": ("olga",), "group:security": ("sam",)},
 )
 EMPTY = {
     "environments": [],
@@ -35,6 +38,7 @@ EMPTY = {
     "connections": [],
     "classified": None,
     "unmask": None,
+    "unmask_classes": [],
     "whole_schema": None,
     "longer_than_minutes": None,
     "at_most_minutes": None,
@@ -64,10 +68,17 @@ facts = st.builds(
     classified_tables=st.lists(names, max_size=3).map(tuple),
     highest_classification=st.sampled_from(["", "internal", "confidential", "restricted"]) | names,
     unmask=st.lists(names, max_size=3).map(tuple),
-    eligible=st.dictionaries(st.sampled_from(["peer", "owner", "group:security", "group:g"]) | names, people),
+    unmask_classes=st.lists(st.sampled_from(["", "email", "card"]) | names, max_size=3).map(tuple),
+    highest_unmask=st.sampled_from(["", "confidential", "restricted"]) | names,
+    unclassified=st.integers(),
+    eligible=st.dictionaries(
+        st.sampled_from(["peer", "owner", "data_owner", "group:security", "group:g"]) | names, people
+    ),
 )
 steps = st.lists(
-    st.fixed_dictionaries({"kind": st.sampled_from(["peer", "owner"]), "group": st.none(), "needed": st.integers(1, 3)})
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(["peer", "owner", "data_owner"]), "group": st.none(), "needed": st.integers(1, 3)}
+    )
     | st.just({"kind": "group", "group": "g", "needed": 1}),
     max_size=3,
 )
@@ -81,6 +92,7 @@ good_rules = st.fixed_dictionaries(
         "connections": st.lists(st.sampled_from(["console", "direct"]), max_size=1),
         "classified": flags,
         "unmask": flags,
+        "unmask_classes": st.lists(st.sampled_from(["email", "card"]), max_size=2),
         "whole_schema": flags,
         "longer_than_minutes": caps,
         "at_most_minutes": caps,
@@ -121,6 +133,18 @@ def test_evaluate_approves_when_an_approving_rule_matches_and_never_else(asked: 
         assert first.outcome is Outcome.APPROVE
         assert not first.problem
         assert first.max_minutes is None or asked.minutes <= first.max_minutes
+        assert not asked.unmask
+
+
+@given(facts, any_rules)
+def test_evaluate_asks_a_data_owner_or_security_in_their_place_when_columns_are_to_be_unmasked(
+    asked: Facts, rules: list[object]
+) -> None:
+    verdict = evaluate(asked, parse_rules(rules), 1)
+
+    if asked.unmask and verdict.outcome is not Outcome.DENY:
+        assert {StepKind.DATA_OWNER, SECURITY.kind} & {step.kind for step in verdict.steps}
+        assert verdict.steps[-1] in {DATA_OWNER, SECURITY} or DATA_OWNER.kind in {s.kind for s in verdict.steps}
 
 
 @given(facts, any_rules, good_rules | spoilt)
@@ -174,7 +198,7 @@ def test_parse_rule_reads_or_refuses_when_a_part_is_anything(field: str, value: 
         parse_rule(rule(**{field: value}))
 
 
-@pytest.mark.parametrize("field", sorted(KEYS))
+@pytest.mark.parametrize("field", sorted(KEYS - LATER))
 def test_evaluate_asks_the_strictest_people_when_a_rule_lacks_a_part(field: str) -> None:
     broken = {key: value for key, value in rule().items() if key != field}
 
@@ -200,6 +224,10 @@ def test_evaluate_asks_the_strictest_people_when_a_rule_lacks_a_part(field: str)
         {"max_minutes": True},
         {"at_most_minutes": "60"},
         {"environments": "staging"},
+        {"unmask_classes": "card"},
+        {"unmask_classes": None},
+        {"unmask_classes": [1]},
+        {"steps": [{"kind": "data_owner", "group": "x", "needed": 1}], "outcome": "route"},
         {"classified": 0},
         {"unless": "the moon is full"},
         {"name": " "},
@@ -285,7 +313,42 @@ def test_evaluate_says_so_when_nobody_can_approve_at_all() -> None:
             STRICTEST,
             "production: change or export",
         ),
-        ({"environment": "production", "unmask": ("a.b.c",)}, Outcome.ROUTE, STRICTEST, "production: unmask"),
+        (
+            {"environment": "production", "unmask": ("a.b.c",)},
+            Outcome.ROUTE,
+            (PEER, OWNER, DATA_OWNER),
+            "production: unmask",
+        ),
+        (
+            {"environment": "production", "level": "change", "unmask": ("a.b.c",)},
+            Outcome.ROUTE,
+            (*STRICTEST, DATA_OWNER),
+            "production: change or export",
+        ),
+        (
+            {"unmask": ("a.b.c",)},
+            Outcome.ROUTE,
+            (OWNER, DATA_OWNER),
+            "staging and development: everything else",
+        ),
+        (
+            {"unmask": ("a.b.c", "a.b.d"), "unmask_classes": ("card", "email")},
+            Outcome.DENY,
+            (),
+            "no unmasked cards outside the console",
+        ),
+        (
+            {"unmask": ("a.b.c",), "unmask_classes": ("card",), "connection": "console"},
+            Outcome.ROUTE,
+            (OWNER, DATA_OWNER),
+            "staging and development: everything else",
+        ),
+        (
+            {"environment": "production", "unmask": ("a.b.c",), "unmask_classes": ("email",)},
+            Outcome.ROUTE,
+            (PEER, OWNER, DATA_OWNER),
+            "production: unmask",
+        ),
         ({"environment": "production", "minutes": 481}, Outcome.DENY, (), "no longer than a working day"),
         ({"minutes": 481}, Outcome.DENY, (), "no longer than a working day"),
         ({"environment": "mars"}, Outcome.ROUTE, STRICTEST, ""),
@@ -297,6 +360,80 @@ def test_evaluate_follows_the_default_rules_when_asked_for(
     verdict = evaluate(replace(FACTS, **changes), DEFAULTS, 1)
 
     assert (verdict.outcome, verdict.steps, verdict.rule) == (outcome, steps_, rule_)
+
+
+def test_evaluate_reads_older_versions_when_they_know_no_data_classes() -> None:
+    older = {key: value for key, value in rule(unmask=False).items() if key not in LATER}
+
+    assert parse_rules([older]) == parse_rules([rule(unmask=False)])
+    assert evaluate(FACTS, parse_rules([older]), 1).outcome is Outcome.APPROVE
+
+
+def test_evaluate_asks_a_data_owner_when_a_rule_would_approve_an_unmask() -> None:
+    verdict = evaluate(replace(FACTS, unmask=("a.b.c",)), [replace(YES, max_minutes=60)], 3)
+
+    assert (verdict.outcome, verdict.steps, verdict.rule) == (Outcome.ROUTE, (DATA_OWNER,), "yes")
+    assert verdict.max_minutes == 60
+    assert verdict.reasons == (
+        "This needs a yes of an owner of the data.",
+        "Rule “yes” approves everything else at once. Whether columns are shown unmasked is for a data owner to say.",
+    )
+
+
+def test_evaluate_asks_a_data_owner_once_when_the_rule_asks_one_already() -> None:
+    route = RuleData(name="route", steps=(replace(DATA_OWNER, needed=1), PEER))
+
+    assert evaluate(replace(FACTS, unmask=("a.b.c",)), [route], 1).steps == (DATA_OWNER, PEER)
+
+
+def test_evaluate_asks_a_data_owner_when_no_rule_matches_and_when_one_is_broken() -> None:
+    asked = replace(FACTS, unmask=("a.b.c",))
+
+    assert evaluate(asked, [], 1).steps == (*STRICTEST, DATA_OWNER)
+    assert evaluate(asked, parse_rules([{}]), 1).steps == (*STRICTEST, DATA_OWNER)
+
+
+@pytest.mark.parametrize("circle", [(), ("alice",), ("dana",)])
+def test_evaluate_sends_the_data_owner_s_step_to_security_when_nobody_else_is_left_for_it(
+    circle: tuple[str, ...],
+) -> None:
+    asked = replace(
+        FACTS,
+        environment="production",
+        unmask=("a.b.c",),
+        highest_unmask="confidential",
+        eligible={**FACTS.eligible, "data_owner": circle},
+    )
+
+    verdict = evaluate(asked, DEFAULTS, 1)
+
+    assert verdict.steps == (PEER, OWNER, SECURITY)
+    assert verdict.reasons[-1] == (
+        "Nobody is there who could decide as an owner of the data, so this step goes to security."
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "asked", "expected"),
+    [
+        ("deny", ("card", "email"), True),
+        ("deny", ("email",), False),
+        ("deny", (), False),
+        ("route", ("card", "email"), True),
+        ("route", ("",), False),
+        ("approve", ("card",), True),
+        ("approve", ("card", "email"), False),
+        ("approve", ("card", ""), False),
+        ("approve", (), False),
+    ],
+)
+def test_rule_matches_by_data_class_so_that_nothing_more_is_allowed(
+    outcome: str, asked: tuple[str, ...], expected: bool
+) -> None:
+    one = replace(YES, outcome=Outcome(outcome), unmask_classes=frozenset({"card"}))
+    unmask = tuple("a.b.c" for _ in asked)
+
+    assert one.matches(replace(FACTS, unmask=unmask, unmask_classes=asked)) is expected
 
 
 def test_evaluate_names_the_cap_when_more_than_a_working_day_is_asked_for() -> None:
@@ -317,6 +454,7 @@ def test_assess_adds_named_factors_when_each_is_there() -> None:
             classified_tables=("sales.customers",),
             highest_classification="restricted",
             unmask=("sales.customers.email",),
+            unclassified=3,
         )
     )
 
@@ -326,6 +464,7 @@ def test_assess_adds_named_factors_when_each_is_there() -> None:
         "level",
         "classification",
         "unmask",
+        "unclassified",
         "direct",
         "whole_schema",
         "duration",
@@ -345,6 +484,37 @@ def test_assess_adds_named_factors_when_each_is_there() -> None:
 )
 def test_assess_has_a_level_when_factors_add_up(changes: dict[str, object], level: RiskLevel) -> None:
     assert assess(replace(FACTS, **changes)).level is level
+
+
+def weight(name: str, **changes: object) -> int:
+    factors = {factor.name: factor.weight for factor in assess(replace(FACTS, **changes)).factors}
+    return factors.get(name, 0)
+
+
+def test_assess_weighs_masked_columns_little_and_unmasked_ones_by_level_and_number() -> None:
+    masked = {level: weight("classification", highest_classification=level) for level in ("confidential", "restricted")}
+    one = {level: weight("unmask", unmask=("a",), highest_unmask=level) for level in ("confidential", "restricted")}
+
+    assert 0 < masked["confidential"] < masked["restricted"] < one["confidential"] < one["restricted"]
+    assert weight("unmask", unmask=("a", "b"), highest_unmask="confidential") > one["confidential"]
+    assert weight("unmask", highest_unmask="restricted") == 0
+
+
+def test_assess_weighs_as_the_worst_what_it_does_not_know() -> None:
+    worst = weight("unmask", unmask=("a",), highest_unmask="restricted")
+
+    assert weight("unmask", unmask=("a",), highest_unmask="") == worst
+    assert weight("unmask", unmask=("a",), highest_unmask="secret of the moon") == worst
+    assert weight("classification", highest_classification="secret") == weight(
+        "classification", highest_classification="restricted"
+    )
+
+
+def test_assess_says_how_many_columns_nobody_has_classified() -> None:
+    (factor,) = [one for one in assess(replace(FACTS, unclassified=12)).factors if one.name == "unclassified"]
+
+    assert factor.why == "12 columns are shown that nobody has classified yet."
+    assert 0 < factor.weight < 5
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_ensure_default_rules_makes_version_1_when_there_is_none() -> None:
 
     version, rules = current_rules()
     assert version == 1
-    assert len(rules) == 6
+    assert len(rules) == 7
     assert not any(rule.problem for rule in rules)
     assert rules[0].outcome is Outcome.DENY
     assert changes()[0]["policy"] == PolicyVersion.objects.get().rules  # the record alone tells what was in force
@@ -104,6 +104,7 @@ def test_save_rule_refuses_when_the_person_is_no_administrator(people: Cast, who
         ({"levels": ["god"]}, "levels"),
         ({"outcome": "perhaps"}, "outcome"),
         ({"outcome": "route"}, "steps"),
+        ({"unmask_classes": ["no-such-class"]}, "unmask_classes"),
         ({"steps": [{"kind": "peer", "group": None, "needed": 1}]}, "steps"),
         ({"outcome": "route", "steps": [{"kind": "group", "group": "no-such-group", "needed": 1}]}, "steps"),
         ({"outcome": "route", "steps": "peer"}, "steps"),
@@ -134,6 +135,27 @@ def test_save_rule_takes_a_group_when_it_exists_or_is_a_duty(people: Cast) -> No
     save_rule(actor=people.dana, rule_id=None, name="ask", outcome="route", steps=steps)
 
     assert [step.group for step in current_rules()[1][0].steps] == ["web-team", "security"]
+
+
+def test_save_rule_takes_data_classes_and_data_owners_when_they_are_known(people: Cast) -> None:
+    steps = [{"kind": "data_owner", "group": None, "needed": 2}]
+    save_rule(
+        actor=people.dana, rule_id=None, name="cards", outcome="route", steps=steps, unmask_classes=["card", "iban"]
+    )
+
+    (rule,) = current_rules()[1]
+    assert rule.unmask_classes == {"card", "iban"}
+    assert [(step.key, step.needed) for step in rule.steps] == [("data_owner", 2)]
+
+
+def test_current_rules_reads_a_version_when_it_is_older_than_data_classes(people: Cast) -> None:
+    save_rule(actor=people.dana, rule_id=None, **STAGING_YES)
+    version = PolicyVersion.objects.get()
+    del version.rules[0]["unmask_classes"]
+    version.save()
+
+    (rule,) = current_rules()[1]
+    assert (rule.problem, rule.unmask_classes) == ("", frozenset())
 
 
 def test_remove_rule_makes_a_version_when_a_rule_goes(people: Cast) -> None:

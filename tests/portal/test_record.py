@@ -9,6 +9,7 @@ from django.test import Client
 
 from apps.audit import services as audit
 from apps.audit.actions import Action
+from apps.portal.telling import _ACTS
 from tests.factories import Cast
 from tests.support.pages import ask
 from tests.support.people import listening, signed_in
@@ -107,3 +108,8 @@ def test_verify_record_says_that_it_is_whole(people: Cast, audrey: Client, monke
     page = audrey.post("/record/check/").content.decode()
     assert "as they were sealed" in page
     assert audit.head().hash.hex() in page
+
+
+def test_every_action_has_words_of_its_own() -> None:
+    """The record is never told in the words of the code."""
+    assert set(Action) == set(_ACTS)

@@ -7,7 +7,7 @@ import pytest
 from apps.accounts.models import User
 from apps.audit import services as audit
 from apps.audit.actions import Action
-from apps.catalog.models import Database, Server, Table
+from apps.catalog.models import Database, Server, StandingFilter, Table
 from apps.core import clock
 from apps.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from apps.policies.models import PolicyVersion
@@ -180,13 +180,16 @@ def test_submit_is_not_found_when_a_superuser_has_no_right(people: Cast, ask: As
         submit(actor=people.audrey, ask=ask())
 
 
-def test_submit_is_refused_and_recorded_when_the_table_is_classified(people: Cast, ask: AskFor) -> None:
+def test_submit_is_refused_and_recorded_when_a_table_is_paused(people: Cast, ask: AskFor) -> None:
+    paused = {"paused_at": clock.now(), "paused_by": people.dana, "pause_reason": "new column"}
+    Table.objects.filter(database=people.shop, name="customers").update(**paused)
+
     with pytest.raises(Refused) as refusal:
-        submit(actor=people.alice, ask=ask(tables=("sales.*", "hr.employees")))
+        submit(actor=people.alice, ask=ask(tables=("sales.*",)))
 
     assert refusal.value.field == "tables"
-    assert "This portal version cannot mask" in refusal.value.sentence
-    assert "hr.employees (salary); sales.customers (email)" in refusal.value.sentence
+    assert "sales.customers is not given at present: Dana paused it at 20" in refusal.value.sentence
+    assert "(new column)" in refusal.value.sentence
     (entry,) = recorded(f"database:{people.shop.pk}")
     assert (entry.action, entry.actor) == (Action.REQUEST_REFUSED, people.alice.audit_id)
     assert entry.disclosed == {"person": "Alice", "why": refusal.value.sentence}
@@ -194,6 +197,7 @@ def test_submit_is_refused_and_recorded_when_the_table_is_classified(people: Cas
 
 
 def test_preview_is_not_recorded_when_it_is_refused(people: Cast, ask: AskFor) -> None:
+    Table.objects.filter(database=people.shop, name="customers").update(paused_at=clock.now())
     before = audit.head().size
 
     with pytest.raises(Refused):
@@ -332,8 +336,14 @@ def test_preview_needs_few_queries_when_the_catalog_is_large(
         for n in range(2000)
     )
 
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(20):
         preview(actor=people.alice, ask=ask(tables=("wide.*", "sales.orders")))
+    # At its dearest: masked, unmasked, limited, to be changed.
+    table = Table.objects.get(database=people.shop, schema="stock", name="levels")
+    StandingFilter.objects.create(table=table, column="count", operator=">", values=["0"], added_at=clock.now())
+    with django_assert_max_num_queries(22):
+        everything = ("wide.*", "sales.*", "hr.*")
+        preview(actor=people.alice, ask=ask(tables=everything, unmask=("sales.customers.email",), level="change"))
 
 
 def test_submit_is_refused_when_too_many_requests_of_one_person_wait(

@@ -1,8 +1,9 @@
 """What I may ask for."""
 
+from functools import partial
 from typing import Any
 
-from django.db.models import Prefetch
+from django.db.models import BooleanField, ExpressionWrapper, Prefetch
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from ninja import Router
@@ -12,7 +13,8 @@ from apps.api import represent
 from apps.api.auth import Token, user_of
 from apps.api.paging import page
 from apps.api.schemas import DatabasePage, TablePage
-from apps.catalog.models import Column, Database
+from apps.catalog.masking import class_masks
+from apps.catalog.models import Column, Database, is_masked
 
 router = Router(tags=["catalog"])
 
@@ -37,10 +39,13 @@ def list_tables(
     request: HttpRequest, slug: str, search: str = "", cursor: str | None = None, limit: int = 500
 ) -> dict[str, Any]:
     """Tables with their columns; `search` is part of a table's name."""
-    database = get_object_or_404(Database.objects.visible_to(user_of(request)), slug=slug)
-    tables = database.tables.filter(gone_at=None).prefetch_related(
-        Prefetch("columns", queryset=Column.objects.filter(gone_at=None))
+    seen = Database.objects.visible_to(user_of(request)).select_related("server")
+    database = get_object_or_404(seen, slug=slug)
+    columns = Column.objects.filter(gone_at=None).annotate(
+        masked=ExpressionWrapper(is_masked(), output_field=BooleanField())
     )
+    tables = database.tables.filter(gone_at=None).prefetch_related(Prefetch("columns", queryset=columns))
     if search:
         tables = tables.filter(name__icontains=search)
-    return page(tables, ["schema", "name"], cursor=cursor, limit=limit, represent=represent.table)
+    shown = partial(represent.table, server=database.server, classes=class_masks())
+    return page(tables, ["schema", "name"], cursor=cursor, limit=limit, represent=shown)

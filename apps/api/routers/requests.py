@@ -59,7 +59,7 @@ def show(request: HttpRequest, request_id: str) -> dict[str, Any]:
 
 @router.post("/requests/{request_id}/approve", response=RequestOut, auth=Token(TokenScope.APPROVE))
 def approve(request: HttpRequest, request_id: str, body: DecisionIn) -> dict[str, Any]:
-    """Say yes, to all of it or to less (fewer tables, fewer minutes)."""
+    """Say yes, to all of it or to less (fewer tables, columns, rows, minutes)."""
     user = user_of(request)
     approvals.approve(actor=user, request_id=request_id, **body.dict())
     return _shown(user, request_id)

@@ -3,8 +3,34 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from apps.engines.base import Closed, Finding, LoginSpec, Opened, SessionUse, TableInfo, Target
-from apps.engines.postgresql import bootstrap, ending, logins, preflight, scope_ending, watching
+from apps.engines.base import (
+    Closed,
+    Drift,
+    Exposure,
+    Finding,
+    LoginSpec,
+    Opened,
+    RowFilter,
+    Sample,
+    SessionUse,
+    TableInfo,
+    TableName,
+    Target,
+)
+from apps.engines.masks import Mask
+from apps.engines.postgresql import (
+    bootstrap,
+    drift,
+    ending,
+    exposure,
+    logins,
+    masking,
+    preflight,
+    rowfilters,
+    samples,
+    scope_ending,
+    watching,
+)
 
 
 class PostgresEngine:
@@ -20,6 +46,21 @@ class PostgresEngine:
 
     def read_tables(self, target: Target, database: str) -> Iterator[TableInfo]:
         return watching.read_tables(target, database)
+
+    def mask_fits(self, mask: Mask, column_type: str) -> bool:
+        return masking.fits(mask, column_type)
+
+    def filter_fits(self, row_filter: RowFilter, column_type: str) -> bool:
+        return rowfilters.fits(row_filter, column_type)
+
+    def samples(self, target: Target, database: str, columns: Sequence[tuple[TableName, str]]) -> Iterator[Sample]:
+        return samples.samples(target, database, columns)
+
+    def exposure(self, target: Target, database: str) -> list[Exposure]:
+        return exposure.exposure(target, database)
+
+    def drift(self, target: Target, database: str, specs: Sequence[LoginSpec]) -> list[Drift]:
+        return drift.drift(target, database, specs)
 
     def open_login(self, target: Target, spec: LoginSpec) -> Opened:
         return logins.open_login(target, spec)

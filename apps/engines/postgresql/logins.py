@@ -60,11 +60,12 @@ def _check(spec: LoginSpec) -> None:
 
 def _prepare_and_open(target: Target, spec: LoginSpec) -> tuple[Opened | None, Proof]:
     with session(target, spec.scope.database, doing=f"opening {spec.login}") as connection:
-        things = scopes.ensure(connection, target, spec.scope, maker=names.maker_name(spec.login))
+        maker = names.maker_name(spec.login)
+        made = scopes.ensure(connection, target, spec.scope, maker=maker, classified=spec.classified)
         standing = _standing(connection, target, spec)
         if standing is None or not standing.opened:
             _make(connection, target, spec, exists=standing is not None)
-        proof = prove(connection, spec, things)
+        proof = prove(connection, spec, made.things, made.views)
         if proof.problems:
             return None, proof
         opened_at, valid_until = _unlock(connection, target, spec)
@@ -96,7 +97,9 @@ def _making(connection: Connection, target: Target, spec: LoginSpec, *, exists: 
     """One transaction. A login left half made by a lost connection is made up for, not made again."""
     role, scope_role = sql.Identifier(spec.login), names.scope_role_name(spec.scope)
     new = sql.SQL("ALTER ROLE {} " if exists else "CREATE ROLE {} NOLOGIN ")
-    schemas = sorted({table.schema for table in spec.scope.tables})
+    direct = sorted({table.schema for table in spec.scope.direct})
+    # Views first: what is left out of a schema that is given directly is found by its bare name all the same.
+    schemas = [*names.view_schemas(spec.scope).values(), *direct]
     statements: list[sql.Composable] = [
         new.format(role) + _attributes(spec),
         sql.SQL("GRANT {} TO {}").format(sql.Identifier(scope_role), role) + _member_options(connection),

@@ -1,4 +1,4 @@
-"""The names of roles on a target, and the comments that say whose they are."""
+"""The names of roles and view schemas on a target, and the comments that say whose they are."""
 
 import hashlib
 import json
@@ -6,9 +6,9 @@ import re
 import unicodedata
 from typing import LiteralString
 
-from apps.engines.base import Level, Refused, Scope
+from apps.engines.base import Level, Refused, Scope, TableName, ViewedTable
 
-# Holds the grant options and nothing else; the manager becomes it to give rights to scope roles.
+# Holds the grant options and owns the view schemas; the manager becomes it to give rights to scope roles.
 MASKER = "jitportal_masker"
 # Has no right at all: whoever comments on it holds a lock that a login can neither take nor keep.
 LOCK = "jitportal_lock"
@@ -24,8 +24,12 @@ RIGHTS: dict[Level, tuple[LiteralString, ...]] = {
 _MARK = "jitportal portal="
 _PERSON_LENGTH = 24
 _HASH_LENGTH = 32
+_VIEWS_HASH_LENGTH = 10
+DIGEST_LENGTH = 32
 _LOGIN = re.compile(r"jit_[a-z0-9]{1,24}_[a-z0-9]{10}")
 _SCOPE_ROLE = re.compile(r"jitscope_[0-9a-f]{32}")
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_LONGEST = 63  # bytes of a name
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -44,10 +48,38 @@ def checked_login(login: str) -> str:
 
 
 def scope_role_name(scope: Scope) -> str:
-    """The same scope has the same role, whoever asks: database, rights and tables are in the name as a hash."""
-    content = [scope.database, RIGHTS[scope.level], [[table.schema, table.name] for table in sorted(scope.tables)]]
+    """The same scope has the same role, whoever asks: database, rights, tables and views are in the name as a hash."""
+    tables = [[table.schema, table.name] for table in sorted(scope.tables)]
+    content: list[object] = [scope.database, RIGHTS[scope.level], tables]
+    if scope.views:
+        content.append([_hashed(view) for view in sorted(scope.views)])
     digest = hashlib.sha256(json.dumps(content, ensure_ascii=True).encode("ascii")).hexdigest()
     return f"jitscope_{digest[:_HASH_LENGTH]}"
+
+
+def _hashed(view: ViewedTable) -> list[object]:
+    masks = [[column, str(mask)] for column, mask in sorted(view.masks)]
+    filters = [[one.column, one.operator, list(one.values)] for one in sorted(view.filters)]
+    return [view.table.schema, view.table.name, list(view.columns), masks, filters]
+
+
+def view_schema_name(scope_role: str, schema: str) -> str:
+    """Where the views of a scope on a schema's tables are; `jit_<hash>_` and as much of its name as fits."""
+    head = f"jit_{hashlib.sha256(f'{scope_role}.{schema}'.encode()).hexdigest()[:_VIEWS_HASH_LENGTH]}_"
+    return head + schema.encode()[: _LONGEST - len(head)].decode(errors="ignore")
+
+
+def view_schemas(scope: Scope) -> dict[str, str]:
+    """Source schema -> schema of the views on it, in order."""
+    role = scope_role_name(scope)
+    return {schema: view_schema_name(role, schema) for schema in sorted({view.table.schema for view in scope.views})}
+
+
+def quoted(table: TableName) -> str:
+    """For people and for SQL: in quotes only where they are needed."""
+    return ".".join(
+        part if _PLAIN.fullmatch(part) else '"' + part.replace('"', '""') + '"' for part in (table.schema, table.name)
+    )
 
 
 def checked_scope_role(role: str) -> str:
@@ -63,8 +95,18 @@ def maker_name(login: str) -> str:
 
 
 def comment(portal_id: str, what: str) -> str:
-    """What stands on a role of ours; `what` is for the DBA who wonders about it."""
+    """What stands on a role, schema or view of ours; `what` is for the DBA who wonders about it."""
     return f"{_prefix(portal_id)}{what}"
+
+
+def view_schema_comment(portal_id: str, scope_role: str, schema: str) -> str:
+    """What stands on a schema of views, and how it is found again."""
+    return comment(portal_id, f"scope={scope_role} views for temporary grants on the schema {schema}")
+
+
+def without_mark(portal_id: str, comment: str) -> str:
+    """What a comment of ours says."""
+    return comment.removeprefix(_prefix(portal_id))
 
 
 def is_ours(portal_id: str, comment: str | None) -> bool:

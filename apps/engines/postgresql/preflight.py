@@ -9,12 +9,14 @@ from psycopg.rows import class_row
 from apps.engines.base import EngineError, Finding, Severity, Target
 from apps.engines.postgresql import names
 from apps.engines.postgresql.connect import Connection, SignInFailed, makers_apply, session
+from apps.engines.postgresql.exposure import notifies
 from apps.engines.postgresql.queries import query
 
 _OLDEST = 15
 # The minors that mend CVE-2025-8713: statistics showed hidden rows through views (field notes M12).
 _MINIMUM_MINORS = {15: 14, 16: 10, 17: 6}
 _WORST_FIRST = (Severity.ERROR, Severity.WARNING, Severity.OK)
+_EXAMPLES = 5
 _AGAIN = "Run the bootstrap SQL of this server with psql."
 
 
@@ -42,10 +44,14 @@ _IN_DATABASE = {
         Severity.WARNING,
         "In “{database}” everybody may run {count} functions with their owner's rights: {names}. Every login can.",
     ),
+    "no create": _Kind(
+        Severity.ERROR,
+        f"In “{{database}}” the role {names.MASKER} may not create schemas, so that no column can be masked.",
+    ),
     "notify": _Kind(
         Severity.WARNING,
         "In “{database}” {count} functions notify: {names}. What they send is read by whoever listens, whatever it "
-        "may read otherwise.",
+        "may read otherwise: where columns are masked, direct connections need a DBA's acceptance.",
     ),
     "policy": _Kind(
         Severity.WARNING,
@@ -189,9 +195,12 @@ def _database(target: Target, database: str) -> Iterator[Finding]:
     try:
         with session(target, database, doing=f"checking the database “{database}”") as connection:
             rows = connection.execute(query("preflight_database"), {"masker": names.MASKER}).fetchall()
+            notifying = notifies(connection)
     except EngineError as error:
         yield Finding(Severity.ERROR, error.sentence)
         return
+    if notifying:
+        rows.append(("notify", len(notifying), notifying[:_EXAMPLES], ""))
     for what, count, examples, fix in rows:
         kind = _IN_DATABASE[what]
         more = f" and {count - len(examples)} more" if count > len(examples) else ""

@@ -1,63 +1,22 @@
 """Proof before use: what a login can reach, read from the catalogs and compared with what was approved."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row
-
-from apps.engines.base import Evidence, Level, LoginSpec, Reach, TableName
-from apps.engines.postgresql import names
+from apps.engines.base import Evidence, LoginSpec, Reach, Refused, TableName
+from apps.engines.postgresql import closure, exposure, names
+from apps.engines.postgresql.closure import Cascade, Held, Identity, Right, listed
 from apps.engines.postgresql.connect import Connection
-from apps.engines.postgresql.queries import query
 from apps.engines.postgresql.scopes import Thing
+from apps.engines.postgresql.views import View
 
-_SHOWN = 8
-# By another login, of its own: told, or any holder could keep all others from sharing the scope.
-_GIVEN_AWAY = ["GIVEN AWAY"]
-
-# What everybody has anyway: {count} and {names}. Worded for the approver and the DBA.
-_EXPOSED = {
-    "readable": "Beyond the grant, PUBLIC may read {count} relations of this database: {names}.",
-    "writable": "Beyond the grant, PUBLIC may write to {count} relations of this database: {names}.",
-    "definer": "{count} functions that run with their owner's rights can be called by this login: {names}.",
-    "carried": "{count} functions of closed schemas run with their owner's rights through something open: {names}.",
-    "unsafe language": "{count} functions in an untrusted language can be called by this login: {names}.",
-    "catalog": "{count} functions of the server were opened to PUBLIC beyond the standard: {names}.",
-    "create": "PUBLIC may create objects in {count} schemas: {names}.",
-    "database": "PUBLIC may connect to {count} other databases of this server: {names}.",
-    "temporary": "PUBLIC may create temporary tables in this database.",
-    "foreign server": "PUBLIC may use {count} foreign servers: {names}.",
-    "large object": "PUBLIC may read or write {count} large objects: {names}.",
-    "parameter": "PUBLIC may set {count} parameters of the server: {names}.",
-    "definer trigger": "Changes to these tables fire {count} triggers that run with their owner's rights: {names}.",
-    "rule": "Changes to these tables are rewritten by {count} rules, which run with their owner's rights: {names}.",
-}
-
-
-@dataclass(frozen=True)
-class Held:
-    """A row of sql/held.sql."""
-
-    kind: str
-    schema: str
-    name: str
-    via: str
-    privileges: list[str]
-
-
-@dataclass(frozen=True)
-class Leak:
-    """A row of sql/leaks.sql."""
-
-    schema: str
-    name: str
-    columns: list[str]
-    gone: bool
-    through: str
-    through_schema: str
-    through_name: str
-    grantee: str
+# Of what is open to PUBLIC; the rest is counted.
+_MOST_OPEN = 500
+# Last in evidence, as there may be thousands.
+_PLENTY = ("", "readable", "writable", "sequence", "unsafe language")
+# Told as findings only: a login cannot name these.
+_UNNAMED = ("definer trigger", "rule", "statistics")
 
 
 @dataclass(frozen=True)
@@ -68,137 +27,135 @@ class Proof:
     problems: tuple[str, ...]
 
 
-def prove(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> Proof:
-    """Compute the closure of a login in the database it is for. `things` are those of its scope."""
+def prove(connection: Connection, spec: LoginSpec, things: Sequence[Thing], views: Sequence[View]) -> Proof:
+    """Compute the closure of a login in the database it is for. `things` and `views` are those of its scope."""
     checked_at: datetime = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
-    held = _held(connection, spec.login)
+    identity = closure.identities(connection, [spec.login]).get(spec.login)
+    if identity is None:
+        raise Refused(f"The login {spec.login} was removed while it was being proven.")
+    held = [one for rows in closure.held(connection, identity.roles).values() for one in rows]
+    approved = _approved(spec, things)
+    cascades = _cascades(connection, spec, things, views)
+    open_to_all = exposure.beyond(
+        connection, spec, identity.roles, _direct(things), [view.source_oid for view in views]
+    )
     problems = [
-        *_differences(spec, things, held),
-        *_leaks(connection, spec),
+        *_differences(approved, closure.rights(identity, held, names.scope_role_name(spec.scope))),
+        *_leaks(connection, spec, identity, views),
         *_unknown(connection, spec, things),
-        *_cascades(connection, spec, things),
+        *_outside(spec, cascades),
     ]
-    findings = (*_findings(connection, spec, things), *_left_objects(spec, held), *_given_away(held))
-    evidence = Evidence(checked_at=checked_at, reach=_reach(held), findings=findings)
+    open_reach, cut = _open_reach(open_to_all)
+    findings = (
+        *exposure.findings(open_to_all),
+        *exposure.readers(connection, spec, open_to_all),
+        *_left_objects(spec, held),
+        *_given_away(held),
+        *cut,
+    )
+    reach = (*_reach(identity, held), *_by_cascade(cascades), *open_reach)
+    evidence = Evidence(checked_at, reach, findings, tuple(view.shown for view in views))
     return Proof(evidence=evidence, problems=tuple(problems))
 
 
-def _held(connection: Connection, login: str) -> list[Held]:
-    with connection.cursor(row_factory=class_row(Held)) as cursor:
-        return cursor.execute(query("held"), {"login": login}).fetchall()
-
-
-def _differences(spec: LoginSpec, things: Sequence[Thing], held: Sequence[Held]) -> Iterable[str]:
-    """Everything approved is there, through the scope role, and nothing else is held."""
+def _approved(spec: LoginSpec, things: Sequence[Thing]) -> set[Right]:
     role = names.scope_role_name(spec.scope)
-    held = [one for one in held if not _left_behind(one, role) and one.privileges != _GIVEN_AWAY]
-    approved = {(thing.key, right, role) for thing in things for right in thing.wanted}
-    approved.add((("role", "", role), "MEMBER", "membership"))
-    actual = {((one.kind, one.schema, one.name), right, one.via) for one in held for right in one.privileges}
-    for key, right, via in sorted(actual - approved):
-        yield f"It would also have {right} on {_described(key)} through {via}, which was not approved: take it away."
-    for key, right, via in sorted(approved - actual):
-        yield f"It would lack {right} on {_described(key)}, which was approved and should come through {via}."
-
-
-def _left_behind(one: Held, role: str) -> bool:
-    """Before 16 a login may become its scope role, and what it makes as such outlives it: told, and no right."""
-    return one.kind == "other" and one.via == role and one.privileges == ["OWNER"]
-
-
-def _leaks(connection: Connection, spec: LoginSpec) -> Iterable[str]:
-    """Classified columns within reach."""
-    if not spec.classified:
-        return
-    columns = sorted(spec.classified)
-    parameters = {
-        "login": spec.login,
-        "schemas": [table.schema for table, _ in columns],
-        "tables": [table.name for table, _ in columns],
-        "columns": [column for _, column in columns],
+    approved = {
+        Right("table" if thing.kind == "view" else thing.kind, thing.schema, thing.name, thing.column, right, role)
+        for thing in things
+        for right in thing.wanted
     }
-    with connection.cursor(row_factory=class_row(Leak)) as cursor:
-        yield from map(_leak_sentence, cursor.execute(query("leaks"), parameters))
+    return approved | {closure.membership(spec.login, role)}
 
 
-def _leak_sentence(leak: Leak) -> str:
-    table = TableName(leak.schema, leak.name)
-    through = TableName(leak.through_schema, leak.through_name)
-    columns = ", ".join(leak.columns)
-    if leak.gone:
-        return f"{table} is within reach and its classified column {columns} is not found: read the catalog again."
-    if leak.through == "view":
-        return f"{table} ({columns}) is classified and can be read through the view {through}, open to {leak.grantee}."
-    if leak.grantee == "PUBLIC":
-        return f"{table} ({columns}) is classified and open to PUBLIC: REVOKE ALL ON {through} FROM PUBLIC."
-    where = "" if through == table else f" through {through}"
-    return f"{table} ({columns}) is classified and would be within reach{where}: leave it out, or ask for it masked."
+def _differences(approved: set[Right], actual: set[Right]) -> Iterator[str]:
+    """Everything approved is there, through the scope role, and nothing else is held."""
+    for right in sorted(actual - approved):
+        away = f": {right.fix}" if right.fix else "; a DBA must take it away."
+        yield f"It would also have {right} through {right.via}, which was not approved{away}"
+    for right in sorted(approved - actual):
+        yield f"It would lack {right}, which was approved and should come through {right.via}."
 
 
-def _unknown(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> Iterable[str]:
+def _leaks(connection: Connection, spec: LoginSpec, identity: Identity, views: Sequence[View]) -> Iterator[str]:
+    """Classified columns within reach, by any way but the scope's own views."""
+    found = closure.leaks(connection, identity.roles, spec.classified, [view.source_oid for view in views])
+    own = {view.oid for view in views}
+    for leak in found:
+        if leak.oid not in own and leak.reaches(identity.roles):
+            yield closure.leak_sentence(leak)
+    sources = [(view.table, view.source_oid) for view in views]
+    yield from closure.behind_views(spec.scope, sources, found, spec.classified)
+
+
+def _unknown(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> Iterator[str]:
     """Columns that the catalog has not seen: nobody can have said that they are harmless."""
-    tables = {thing.oid: TableName(thing.schema, thing.name) for thing in things if thing.kind == "table"}
-    rows = connection.execute(
-        "SELECT attrelid, attname::text FROM pg_attribute"
-        " WHERE attrelid = ANY (%s) AND attnum > 0 AND NOT attisdropped ORDER BY attrelid, attnum",
-        [_oids(things)],
-    )
-    unknown: dict[TableName, list[str]] = {}
-    for oid, column in rows:
-        if (tables[oid], column) not in spec.known:
-            unknown.setdefault(tables[oid], []).append(column)
-    for table, columns in sorted(unknown.items()):
-        listed = _listed(columns[:_SHOWN], len(columns))
-        yield f"{table} has columns that the catalog has not seen ({listed}): read the catalog, then ask again."
+    for table, columns in closure.unknown(spec, closure.columns_of(connection, _direct(things))).items():
+        unseen = f"{table} has columns that the catalog has not seen ({listed(columns)})"
+        yield f"{unseen}: read the catalog, then ask again."
 
 
-def _cascades(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> Iterable[str]:
-    if spec.scope.level is not Level.CHANGE:
-        return
-    rows = connection.execute(query("cascades"), {"tables": _oids(things)}).fetchall()
-    if rows:
-        shown = _listed([str(TableName(*row)) for row in rows], len(rows))
+def _cascades(connection: Connection, spec: LoginSpec, things: Sequence[Thing], views: Sequence[View]) -> list[Cascade]:
+    relations = {(table.schema, table.name): oid for oid, table in _direct(things).items()}
+    relations |= {(view.schema, view.name): view.source_oid for view in views}
+    starts = list(closure.starts(0, spec.scope.level, _approved(spec, things), relations))
+    return closure.cascades(connection, starts)
+
+
+def _outside(spec: LoginSpec, cascades: Sequence[Cascade]) -> Iterator[str]:
+    if found := closure.outside(spec.scope, cascades):
+        tables = sorted({str(TableName(one.schema, one.name)) for one in found})
         yield (
             f"Changing these tables would also change rows of tables outside the grant, by cascading foreign keys: "
-            f"{shown}. Ask for these tables as well, or for less."
+            f"{listed(tables)}. Ask for these tables as well, or for less."
         )
 
 
-def _findings(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> Iterable[str]:
-    parameters = {"login": spec.login, "tables": _oids(things), "writes": spec.scope.level is Level.CHANGE}
-    for what, count, examples in connection.execute(query("exposure"), parameters):
-        yield _EXPOSED[what].format(count=count, names=_listed(examples, count))
-
-
-def _left_objects(spec: LoginSpec, held: Sequence[Held]) -> Iterable[str]:
+def _left_objects(spec: LoginSpec, held: Sequence[Held]) -> Iterator[str]:
     role = names.scope_role_name(spec.scope)
-    if left := [one.name for one in held if _left_behind(one, role)]:
-        yield f"Earlier logins of this scope left {len(left)} objects to {role}: {_listed(left[:_SHOWN], len(left))}."
+    if left := [one.name for one in held if closure.left_behind(one, role)]:
+        yield f"Earlier logins of this scope left {len(left)} objects to {role}: {listed(left)}."
 
 
-def _given_away(held: Sequence[Held]) -> Iterable[str]:
-    if given := [one.name for one in held if one.privileges == _GIVEN_AWAY]:
-        listed = _listed(given[:_SHOWN], len(given))
-        yield f"Other logins have given rights on {len(given)} things of their own: {listed}."
+def _given_away(held: Sequence[Held]) -> Iterator[str]:
+    if given := [one.name for one in held if one.privileges == closure.GIVEN_AWAY]:
+        yield f"Other logins have given rights on {len(given)} things of their own: {listed(given)}."
 
 
-def _reach(held: Sequence[Held]) -> tuple[Reach, ...]:
-    return tuple(
-        Reach(object=_described((one.kind, one.schema, one.name)), privileges=tuple(one.privileges), via=one.via)
-        for one in held
-    )
+def _reach(identity: Identity, held: Sequence[Held]) -> Iterator[Reach]:
+    for one in held:
+        name = one.object if one.kind == "other" else f"{one.kind} {one.object}"
+        yield Reach(object=name, privileges=tuple(one.privileges), via=one.via)
+    for role in sorted({role for role, _ in identity.memberships}):
+        yield Reach(object=f"role {role}", privileges=("MEMBER",), via="membership")
+    for attribute, role in sorted(identity.attributes):
+        yield Reach(object=f"attribute {attribute}", privileges=("HAS",), via=role)
 
 
-def _oids(things: Sequence[Thing]) -> list[int]:
-    return [thing.oid for thing in things if thing.kind == "table" and thing.oid is not None]
+def _by_cascade(cascades: Iterable[Cascade]) -> Iterator[Reach]:
+    for one in cascades:
+        yield Reach(object=f"table {one.object}", privileges=tuple(one.events), via=f"cascade from {one.origin}")
 
 
-def _described(key: tuple[str, str, str]) -> str:
-    kind, schema, name = key
-    return name if kind == "other" else f"{kind} {TableName(schema, name) if schema else name}"
+def _open_reach(found: Sequence[exposure.Open]) -> tuple[list[Reach], list[str]]:
+    """What comes through PUBLIC and functions of others, as far as it is listed; and what is said of the rest."""
+    rows = [one for one in found if one.what not in _UNNAMED]
+    rows.sort(key=lambda one: _PLENTY.index(one.what) if one.what in _PLENTY else -1)
+    merged: dict[tuple[str, str], set[str]] = {}
+    for one in rows:
+        merged.setdefault((one.object, one.via), set()).update(one.privileges)
+        if one.owner:
+            merged.setdefault((f"role {one.owner}", f"definer {one.object}"), set()).add("ACTS AS")
+    reach = [Reach(what, tuple(sorted(privileges)), via) for (what, via), privileges in merged.items()]
+    unread = sum({one.what: one.rows for one in rows}.values()) - len(rows)
+    left = max(0, len(reach) - _MOST_OPEN) + unread
+    said = [f"Of what is open to PUBLIC {left} more objects are not listed one by one."] if left else []
+    return reach[:_MOST_OPEN], said
 
 
-def _listed(shown: Sequence[str], count: int) -> str:
-    some = ", ".join(shown[:_SHOWN])
-    more = count - min(len(shown), _SHOWN)
-    return f"{some} and {more} more" if more else some
+def _direct(things: Sequence[Thing]) -> dict[int, TableName]:
+    return {
+        thing.oid: TableName(thing.schema, thing.name)
+        for thing in things
+        if thing.kind == "table" and thing.oid is not None
+    }

@@ -1,4 +1,4 @@
-"""Unmaking scope roles that no login needs any more."""
+"""Unmaking scope roles that no login needs any more, and their views."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -40,13 +40,16 @@ def _dropped(connection: Connection, target: Target, role: str) -> bool:
         with connection.transaction():
             roles.take_turn(connection, target.portal_id)
             comment, members = _use(connection, role)
+            if members is None:  # the role is gone; what was made for it goes as well
+                batch(connection, _dropping_views(connection, target, role))
+                return True
             if comment is None or not names.is_ours(target.portal_id, comment):
-                return members is None
+                return False
             # The comment locks the role: whoever was making a login its member has committed, or waits and fails.
             connection.execute(roles.mark(role, comment))
             if _use(connection, role)[1]:
                 return False
-            batch(connection, _dropping(connection, role))
+            batch(connection, _dropping(connection, role, _dropping_views(connection, target, role)))
     except psycopg.errors.DependentObjectsStillExist:
         return False  # others' grants name it; without members it gives access to nobody
     return True
@@ -58,13 +61,27 @@ def _use(connection: Connection, role: str) -> tuple[str | None, int | None]:
     return (row[0], row[1]) if row else (None, None)
 
 
-def _dropping(connection: Connection, role: str) -> list[sql.Composable]:
+def _dropping_views(connection: Connection, target: Target, role: str) -> list[sql.Composable]:
+    """Known by their comments; some may be gone, with the tables that they showed. CASCADE: what others have built on
+    them must not keep them.
+    """
+    mark = names.view_schema_comment(target.portal_id, role, "")
+    statement = """
+        SELECT nspname::text FROM pg_namespace
+        WHERE pg_get_userbyid(nspowner) = %s AND starts_with(obj_description(oid, 'pg_namespace'), %s) ORDER BY 1
+    """
+    schemas = [sql.Identifier(name) for (name,) in connection.execute(statement, [names.MASKER, mark])]
+    drop = [sql.SQL("DROP SCHEMA {} CASCADE").format(sql.SQL(", ").join(schemas))] if schemas else []
+    return [roles.become(names.MASKER), *drop]
+
+
+def _dropping(connection: Connection, role: str, dropping_views: list[sql.Composable]) -> list[sql.Composable]:
     """As the masker: rights can be taken back only by who gave them, and a superuser's DROP OWNED leaves them."""
     scope, masker = sql.Identifier(role), sql.Identifier(names.MASKER)
     options = sql.SQL(" WITH INHERIT TRUE, SET FALSE" if makers_apply(connection) else "")
     return [
         sql.SQL("GRANT {} TO {}{}").format(scope, masker, options),
-        roles.become(names.MASKER),
+        *dropping_views,
         sql.SQL("DROP OWNED BY {}").format(scope),
         sql.SQL("SET LOCAL ROLE NONE"),
         sql.SQL("DROP ROLE {}").format(scope),

@@ -1,22 +1,39 @@
 """Scope roles: all privileges of a grant, held once, whoever shares the scope. Logins are only members."""
 
-from dataclasses import dataclass
-from itertools import groupby
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 from psycopg.rows import class_row
 
 from apps.engines.base import Refused, Scope, TableName, Target
-from apps.engines.postgresql import names, roles
+from apps.engines.postgresql import names, roles, views
 from apps.engines.postgresql.connect import Connection, batch, makers_apply
 from apps.engines.postgresql.queries import query
+from apps.engines.postgresql.view_plans import Classified, Plan, mending, plans
+from apps.engines.postgresql.views import Standing, View
 
 _SHOWN = 8
+_RIGHTS = {
+    word: sql.SQL(word)
+    for word in (
+        *("CONNECT", "USAGE", "SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"),
+        "MAINTAIN",  # 17 and newer
+    )
+}
+_CLASSES = {
+    "database": sql.SQL("DATABASE"),
+    "schema": sql.SQL("SCHEMA"),
+    "sequence": sql.SQL("SEQUENCE"),
+    "table": sql.SQL("TABLE"),
+    "view": sql.SQL("TABLE"),
+}
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A database, schema, table or sequence of a scope; see sql/scope.sql."""
+    """What a scope consists of: database, schema, table, view, column (of a view) or sequence; see sql/scope.sql."""
 
     kind: str
     schema: str
@@ -26,6 +43,8 @@ class Thing:
     wanted: list[str]
     ungrantable: list[str]
     missing: list[str]
+    surplus: list[str] = field(default_factory=list)  # of views and their columns: held and not wanted any more
+    column: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -34,6 +53,33 @@ class Thing:
     @property
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.schema, self.name) if self.schema else sql.Identifier(self.name)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A scope on its target: every thing that its role holds, and its views."""
+
+    things: list[Thing]
+    views: list[View]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A scope as it should be and as it is."""
+
+    planned: list[Plan]
+    standing: list[Standing]
+    things: list[Thing]
+
+    def stale(self, target: Target, scope: Scope) -> list[Plan]:
+        return views.stale(target, scope, self.planned, self.standing)
+
+    def complete(self, target: Target, scope: Scope) -> bool:
+        return not any(thing.missing or thing.surplus for thing in self.things) and not self.stale(target, scope)
+
+    def made(self) -> Made:
+        made = [views.as_made(*pair) for pair in zip(self.planned, self.standing, strict=True)]
+        return Made([thing for thing in self.things if thing.wanted], made)
 
 
 @dataclass(frozen=True)
@@ -50,32 +96,60 @@ class Look:
     maker_may_grant_scope: bool
 
 
-def ensure(connection: Connection, target: Target, scope: Scope, *, maker: str) -> list[Thing]:
-    """The scope role with every right it needs, made if it is new and mended if a right has gone; read back (R10)."""
-    role = names.scope_role_name(scope)
-    seen = _look(connection, target, role, maker)
-    things = _things(connection, scope)
-    _refuse_what_cannot_be_given(things, scope.database)
-    if not _role_statements(connection, target, scope, seen=seen, maker=maker) and not any(t.missing for t in things):
-        return things
+def ensure(
+    connection: Connection, target: Target, scope: Scope, *, maker: str, classified: Classified = frozenset()
+) -> Made:
+    """The scope role with its views and every right it needs, made if it is new and mended if something has gone or
+    the target has changed; read back (R10).
+
+    `classified`: (table, column) of the whole database, as in LoginSpec.
+    """
+    seen = _look(connection, target, names.scope_role_name(scope), maker)
+    found = _find(connection, scope, classified) if seen.scope else None
+    complete = found is not None and found.complete(target, scope)
+    if found and complete and not _role_statements(connection, target, scope, seen=seen, maker=maker):
+        return found.made()
     if not seen.lock:
         roles.make_lock(connection)
     with connection.transaction():
         roles.take_turn(connection, target.portal_id)
-        seen = _look(connection, target, role, maker)  # again: somebody may have been faster
+        seen = _look(connection, target, names.scope_role_name(scope), maker)  # again: somebody may have been faster
         if statements := _role_statements(connection, target, scope, seen=seen, maker=maker):
             batch(connection, statements)
-        if missing := [thing for thing in _things(connection, scope) if thing.missing]:
-            batch(connection, [roles.become(names.MASKER), *_grants(scope, missing)])
-        things = _things(connection, scope)
-        _refuse_what_was_not_given(things, scope.database)
-    return things
+        if not found or not complete or not seen.scope:  # since dropped as unused, perhaps
+            connection.execute(roles.become(names.MASKER))
+            found = _mend(connection, target, scope, classified)
+    return found.made()
+
+
+def _mend(connection: Connection, target: Target, scope: Scope, classified: Classified) -> Found:
+    """As the masker, on tables that are held as they are until the transaction ends."""
+    found = _find(connection, scope, classified, lock=True)
+    stale = found.stale(target, scope)
+    standing = views.make(connection, target, scope, stale, found.standing)
+    anew = {plan.key for plan in stale}
+    things = [replace(one, missing=one.wanted) if (one.schema, one.name) in anew else one for one in found.things]
+    batch(connection, [*views.comments(target, scope, stale, standing), *_changes(scope, things)])
+    if stale:
+        standing = views.stand(connection, scope)
+    found = Found(found.planned, standing, _things(connection, scope, found.planned))
+    _refuse_what_was_not_given(found, target, scope)
+    return found
+
+
+def _find(connection: Connection, scope: Scope, classified: Classified, *, lock: bool = False) -> Found:
+    """Refuses what is asked for and cannot be given."""
+    planned = plans(connection, scope, classified, lock=lock) if scope.views else []
+    things = _things(connection, scope, planned)
+    _refuse_what_cannot_be_given(connection, things, scope.database)
+    return Found(planned, views.stand(connection, scope) if scope.views else [], things)
 
 
 def comment(target: Target, scope: Scope) -> str:
     """What stands on a scope role."""
     rights = ", ".join(names.RIGHTS[scope.level])
-    return names.comment(target.portal_id, f"scope: {rights} on {len(scope.tables)} tables of {scope.database}")
+    shown = f", {len(scope.views)} of them through views" if scope.views else ""
+    return names.comment(target.portal_id, f"scope: {rights} on {len(scope.tables)} tables of {scope.database}{shown}")
 
 
 def _look(connection: Connection, target: Target, role: str, maker: str) -> Look:
@@ -94,19 +168,34 @@ def _look(connection: Connection, target: Target, role: str, maker: str) -> Look
     return seen
 
 
-def _things(connection: Connection, scope: Scope) -> list[Thing]:
+def _things(connection: Connection, scope: Scope, planned: list[Plan]) -> list[Thing]:
     parameters = {
         "scope_role": names.scope_role_name(scope),
         "masker": names.MASKER,
-        "schemas": [table.schema for table in scope.tables],
-        "names": [table.name for table in scope.tables],
+        "schemas": [table.schema for table in scope.direct],
+        "names": [table.name for table in scope.direct],
         "rights": list(names.RIGHTS[scope.level]),
+        "views": json.dumps([_wanted(plan) for plan in planned]),
     }
     with connection.cursor(row_factory=class_row(Thing)) as cursor:
         return cursor.execute(query("scope"), parameters).fetchall()
 
 
-def _refuse_what_cannot_be_given(things: list[Thing], database: str) -> None:
+def _wanted(plan: Plan) -> dict[str, object]:
+    """See sql/scope.sql. A default takes the next number also where its own column cannot be written."""
+    inserts = any("INSERT" in rights for rights in plan.writes.values())
+    return {
+        "schema": plan.schema,
+        "name": plan.source.name,
+        "rights": plan.rights,
+        "columns": plan.writes,
+        "source": plan.source.oid,
+        "inserts": inserts,
+        "hidden": plan.hidden,
+    }
+
+
+def _refuse_what_cannot_be_given(connection: Connection, things: list[Thing], database: str) -> None:
     tables = [thing for thing in things if thing.kind == "table"]
     if absent := [thing for thing in tables if not thing.relkind]:
         raise Refused(f"There is no table {_named(absent)} in the database “{database}”.")
@@ -121,15 +210,37 @@ def _refuse_what_cannot_be_given(things: list[Thing], database: str) -> None:
         raise Refused(
             f"The role {names.MASKER} cannot give {', '.join(ungrantable[0].ungrantable)} on {_named(ungrantable)} "
             f"in the database “{database}”: run the bootstrap SQL again, or grant it WITH GRANT OPTION."
+            + _mending(connection, ungrantable)
         )
 
 
-def _refuse_what_was_not_given(things: list[Thing], database: str) -> None:
-    if missing := [thing for thing in things if thing.missing]:
+def _mending(connection: Connection, things: list[Thing]) -> str:
+    """For tables: whose they are, as default privileges hold for the very role that makes a table."""
+    tables = [thing.oid for thing in things if thing.kind == "table"]
+    statement = "SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = ANY (%s) ORDER BY 1"
+    owners = [owner for (owner,) in connection.execute(statement, [tables])] if tables else []
+    if not owners:
+        return ""
+    first = next(thing for thing in things if thing.kind == "table")
+    more = " and so on" if len(tables) > 1 else ""
+    sql_ = mending(first.schema, first.name, owners[0])
+    return f" Made by {', '.join(f'“{owner}”' for owner in owners[:_SHOWN])}; the SQL is: {sql_}{more}"
+
+
+def _refuse_what_was_not_given(found: Found, target: Target, scope: Scope) -> None:
+    if missing := [thing for thing in found.things if thing.missing]:
         raise Refused(
             f"The server took the GRANT of {', '.join(missing[0].missing)} on {_named(missing)} in the database "
-            f"“{database}”, but the right is not there. Look at who owns it and run the bootstrap SQL again."
+            f"“{scope.database}”, but the right is not there. Look at who owns it and run the bootstrap SQL again."
         )
+    if surplus := [thing for thing in found.things if thing.surplus]:
+        raise Refused(
+            f"Somebody else than {names.MASKER} has given {', '.join(surplus[0].surplus)} on {_named(surplus)} to the "
+            f"role {names.scope_role_name(scope)}: take it away."
+        )
+    if stale := found.stale(target, scope):
+        listed = ", ".join(plan.shown.view for plan in stale[:_SHOWN])
+        raise Refused(f"The server took the text of {listed}, but the view is not there as it was made.")
 
 
 def _role_statements(
@@ -149,19 +260,39 @@ def _role_statements(
     return found
 
 
-def _grants(scope: Scope, missing: list[Thing]) -> list[sql.Composed]:
-    """One statement for each kind of thing; `missing` is sorted by kind."""
-    heads = {
-        "database": sql.SQL("GRANT CONNECT ON DATABASE "),
-        "schema": sql.SQL("GRANT USAGE ON SCHEMA "),
-        "sequence": sql.SQL("GRANT SELECT, USAGE ON SEQUENCE "),
-        "table": sql.SQL("GRANT {} ON TABLE ").format(sql.SQL(", ").join(map(sql.SQL, names.RIGHTS[scope.level]))),
-    }
-    to = sql.SQL(" TO {}").format(sql.Identifier(names.scope_role_name(scope)))
-    return [
-        heads[kind] + sql.SQL(", ").join(thing.identifier for thing in alike) + to
-        for kind, alike in groupby(missing, key=lambda thing: thing.kind)
-    ]
+def _changes(scope: Scope, things: list[Thing]) -> list[sql.Composed]:
+    """GRANT of what is missing, REVOKE of what is too much; one for all things that are alike."""
+    role = sql.Identifier(names.scope_role_name(scope))
+    grants = [sql.SQL("GRANT {} TO {}").format(what, role) for what in _alike(things, lambda thing: thing.missing)]
+    revokes = [sql.SQL("REVOKE {} FROM {}").format(what, role) for what in _alike(things, lambda thing: thing.surplus)]
+    return grants + revokes
+
+
+def _alike(things: list[Thing], rights_of: Callable[[Thing], list[str]]) -> Iterator[sql.Composed]:
+    """`SELECT ON TABLE a, b`, `INSERT (x, y), UPDATE (x) ON TABLE c`."""
+    wholes: dict[tuple[str, tuple[str, ...]], list[sql.Identifier]] = {}
+    columns: dict[tuple[str, str], dict[str, list[sql.Identifier]]] = {}
+    for thing in things:
+        if not (rights := rights_of(thing)):
+            continue
+        if thing.kind == "column":
+            for right in rights:
+                by_right = columns.setdefault((thing.schema, thing.name), {})
+                by_right.setdefault(right, []).append(sql.Identifier(thing.column))
+        else:
+            wholes.setdefault((thing.kind, tuple(rights)), []).append(thing.identifier)
+    for (kind, given), alike in wholes.items():
+        listed = sql.SQL(", ").join(map(_right, given))
+        yield sql.SQL("{} ON {} {}").format(listed, _CLASSES[kind], sql.SQL(", ").join(alike))
+    for view, by_right in columns.items():
+        parts = [
+            sql.SQL("{} ({})").format(_right(right), sql.SQL(", ").join(which)) for right, which in by_right.items()
+        ]
+        yield sql.SQL("{} ON TABLE {}").format(sql.SQL(", ").join(parts), sql.Identifier(*view))
+
+
+def _right(word: str) -> sql.SQL:
+    return _RIGHTS[word]
 
 
 def _named(things: list[Thing]) -> str:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from apps.engines.base import ColumnInfo, SessionUse, TableInfo, TableName, Target
-from apps.engines.postgresql import names, roles
+from apps.engines.postgresql import names, roles, table_facts
 from apps.engines.postgresql.connect import Connection, makers_apply, session
 from apps.engines.postgresql.queries import query
+from apps.engines.postgresql.table_facts import TableFacts
 
 _KINDS = {"r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table"}
 _FETCHED_AT_ONCE = 1000
@@ -44,15 +46,26 @@ def read_tables(target: Target, database: str) -> Iterator[TableInfo]:
     with (
         session(target, database, doing=f"reading the tables of “{database}”") as connection,
         connection.transaction(),
-        connection.cursor(name="tables") as cursor,
     ):
-        cursor.itersize = _FETCHED_AT_ONCE
-        cursor.execute(query("tables"))
-        for schema, name, kind, rows, comment, columns in cursor:
-            yield TableInfo(
-                table=TableName(schema, name),
-                kind=_KINDS[kind],
-                columns=tuple(ColumnInfo(*column) for column in columns),
-                estimated_rows=rows,
-                comment=comment,
-            )
+        # The ties are those of the very tables that are read.
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        with connection.cursor(name="tables") as cursor:
+            cursor.execute(query("tables"), {"masker": names.MASKER})
+            while rows := cursor.fetchmany(_FETCHED_AT_ONCE):
+                facts = table_facts.read(connection, [row[0] for row in rows])
+                for row in rows:
+                    yield _table(row, facts[row[0]])
+
+
+def _table(row: tuple[Any, ...], facts: TableFacts) -> TableInfo:
+    _, schema, name, kind, rows, comment, columns = row
+    return TableInfo(
+        table=TableName(schema, name),
+        kind=_KINDS[kind],
+        columns=tuple(ColumnInfo(*column) for column in columns),
+        estimated_rows=rows,
+        comment=comment,
+        primary_key=facts.primary_key,
+        ties=facts.ties,
+        row_security=facts.row_security,
+    )

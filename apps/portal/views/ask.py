@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db.models import Prefetch, prefetch_related_objects
+from django.db.models import BooleanField, ExpressionWrapper, Prefetch, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -11,13 +11,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.accounts.adminsite import person
 from apps.accounts.models import User
-from apps.catalog.models import Column, Database
-from apps.catalog.names import quoted, quoted_part
+from apps.catalog.models import Column, Database, is_masked
+from apps.catalog.names import quoted, quoted_column, quoted_part
 from apps.catalog.tables import PAGE, SchemaSummary, schemas_of, search
 from apps.core.errors import PortalError
 from apps.engines.base import TableName
 from apps.portal import words
 from apps.portal.forms import CONNECTIONS, PRESETS, AskForm
+from apps.portal.masked import Masking, masking_of
 from apps.requests import services as requests
 from apps.requests.models import AccessRequest
 
@@ -28,13 +29,13 @@ _LAST_OFFSET: Final = 1_000_000
 
 @dataclass(frozen=True)
 class Pick:
-    """A table as the form shows it. `locked` are its classified columns: it cannot be asked for while there are any."""
+    """A table as the form shows it. While it is `paused` it cannot be asked for; then this says why."""
 
     name: str
-    schema: str
     rows: int
     columns: int
-    locked: tuple[str, ...]
+    masked: tuple[str, ...]
+    paused: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Choice:
     name: str
     pattern: str
     tables: int
-    locked: int
+    masked: int  # tables with a masked column
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -58,14 +59,18 @@ def ask(request: HttpRequest) -> HttpResponse:
     if wanted == "search":
         return _page(request, form, quiet=True)
     if wanted == "check":
-        return _page(request, form, preview=_preview(user, form, draft=False))
+        found = _preview(user, form, draft=True)
+        if found and not form.cleaned_data["reason"]:
+            _preview(user, form, draft=False)  # says what is missing
+        return _page(request, form, preview=found)
     if form.is_valid():
         try:
             made = requests.submit(actor=user, ask=form.ask())
             return HttpResponseRedirect(reverse("portal:request", args=[made.pk]))
         except PortalError as error:
-            _preview(user, form, draft=True)  # whatever else is wrong is said at the same time
+            found = _preview(user, form, draft=True)  # whatever else is wrong is said at the same time
             form.refuse(error)
+            return _page(request, form, preview=found, status=422)
     return _page(request, form, status=422)
 
 
@@ -74,7 +79,8 @@ def preview(request: HttpRequest) -> HttpResponse:
     """What would happen: a fragment that the form asks for while it is filled in."""
     form = AskForm(request.POST)
     found = _preview(person(request), form, draft=True) if form.names else None
-    return render(request, "portal/ask_preview.html", {"form": form, "preview": found, "live": True})
+    context = {"form": form, "preview": found, "live": True, "names": form.names, "masking": _masking(form, found)}
+    return render(request, "portal/ask_preview.html", context)
 
 
 @require_safe
@@ -105,7 +111,8 @@ def _page(
         "databases": databases,
         "as_cards": len(databases) <= _CARDS,
         "chosen": chosen,
-        "preview": preview,
+        "preview": None if form.errors else preview,
+        "masking": _masking(form, preview),  # also when something else has to be mended first
         "levels": words.LEVELS.items(),
         "ways": [(way.value, *words.CONNECTIONS[way]) for way in CONNECTIONS],
         "presets": PRESETS,
@@ -127,6 +134,7 @@ def _initial(user: User, given: QueryDict) -> dict[str, Any]:
     return {
         "database": first.database.slug,
         "tables": "\n".join(quoted(table) for table in first.effective.tables),
+        "unmask": [quoted_column(table, column) for table, column in first.effective.unmask],
         "level": first.level,
         "minutes": first.minutes,
         "reason": first.reason if first.requester_id == user.pk else "",
@@ -144,12 +152,16 @@ def _preview(user: User, form: AskForm, *, draft: bool) -> requests.Preview | No
         return None
 
 
+def _masking(form: AskForm, preview: requests.Preview | None) -> Masking:
+    return masking_of(preview, form.unmask_names) if preview else Masking()
+
+
 def _found(user: User, database: Database, given: QueryDict) -> dict[str, Any]:
     text = given.get("q", "")[:200].replace("\0", "")
     wanted = given.get("offset", "")
     offset = min(int(wanted), _LAST_OFFSET) if wanted.isdecimal() and len(wanted) < 9 else 0
     found = search(database, text, PAGE, user, offset=offset)
-    columns = Column.objects.filter(gone_at=None).only("table_id", "name", "classification", "position")
+    columns = Column.objects.filter(gone_at=None).annotate(masked=ExpressionWrapper(is_masked(), BooleanField()))
     prefetch_related_objects(found.tables, Prefetch("columns", queryset=columns, to_attr="shown_columns"))
     end = offset + len(found.tables)
     return {
@@ -168,10 +180,10 @@ def _found(user: User, database: Database, given: QueryDict) -> dict[str, Any]:
 def _pick(table: Any) -> Pick:
     return Pick(
         name=quoted(TableName(table.schema, table.name)),
-        schema=table.schema,
         rows=table.estimated_rows,
         columns=len(table.shown_columns),
-        locked=tuple(column.name for column in table.shown_columns if column.mask),
+        masked=tuple(column.name for column in table.shown_columns if column.masked),
+        paused=table.pause_reason if table.paused_at else "",
     )
 
 

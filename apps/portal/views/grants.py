@@ -17,6 +17,7 @@ from apps.grants import services as grants
 from apps.grants.models import Grant
 from apps.grants.states import LIVE
 from apps.portal.paging import Page, page_of
+from apps.portal.reach import reached
 
 _STATES: Final = {"live": "live", "over": "over", "": "all"}
 
@@ -52,7 +53,7 @@ def credential(request: HttpRequest, grant_id: str) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseRedirect(_path(grant))
     shown = grants.credential(actor=user, grant_id=grant_id, address=address_of(request))
-    context = {"grant": grant, "shown": shown, "psql": _psql(shown)}
+    context = {"grant": grant, "shown": shown, "psql": _psql(shown), "reached": reached(grant.evidence)}
     response = render(request, "portal/credential.html", context)
     response["Cache-Control"] = "no-store"
     return response

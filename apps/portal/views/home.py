@@ -1,19 +1,25 @@
 """What I have, what waits for me, what I asked for."""
 
+from datetime import timedelta
+from typing import Final
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from apps.accounts.adminsite import person
 from apps.grants.models import Grant
-from apps.grants.states import GrantStatus
+from apps.grants.states import EndCause, GrantStatus
 from apps.portal.context import surroundings
 from apps.portal.polling import is_unchanged, state_of
 from apps.portal.words import is_late
 from apps.requests.models import AccessRequest
 from apps.requests.states import RequestStatus
 
-_SHOWN = 6
+_SHOWN: Final = 6
+# Ends that nobody chose and that came before their time: whoever was at work has to learn why.
+_SURPRISING: Final = (EndCause.DRIFTED, EndCause.MASKED, EndCause.PAUSED)
+_TOLD_FOR: Final = timedelta(days=1)
 
 
 @require_safe
@@ -27,15 +33,19 @@ def home(request: HttpRequest) -> HttpResponse:
     )
     mine = list(AccessRequest.objects.filter(requester=user).select_related("database", "grant")[:_SHOWN])
     waiting = list(around.inbox.select_related("requester", "database")[: _SHOWN + 1])
+    surprising = Grant.objects.filter(holder=user, end_cause__in=_SURPRISING, ending_since__gt=now - _TOLD_FOR)
+    cut_short = list(surprising.select_related("database").order_by("-ending_since")[:_SHOWN])
     state = state_of(
         [(grant.pk, grant.status, grant.expires_at, grant.problem, is_late(grant, now)) for grant in grants],
         [(row.pk, row.status) for row in mine],
         [row.pk for row in waiting],
+        [grant.pk for grant in cut_short],
     )
     if is_unchanged(request, state):
         return HttpResponse(status=204)
     context = {
         "grants": grants,
+        "cut_short": cut_short,
         "mine": mine,
         "waiting": waiting[:_SHOWN],
         "more_waiting": len(waiting) > _SHOWN,

@@ -1,10 +1,10 @@
 """A request: its list, its page, and the decisions on it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any, Final
 
 from django.contrib import messages
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -14,34 +14,26 @@ from apps.accounts.adminsite import person
 from apps.accounts.models import User
 from apps.approvals import services as approvals
 from apps.audit import services as audit
-from apps.catalog.models import Column
-from apps.catalog.names import quoted
+from apps.catalog.names import quoted, quoted_column
 from apps.core.errors import NotFound, PortalError
-from apps.engines.base import TableName
 from apps.grants.models import Grant
 from apps.grants.services import may_revoke
 from apps.grants.states import GrantStatus
 from apps.notifications import services as notifications
+from apps.portal import limits, words
+from apps.portal.agreed import agreed
 from apps.portal.context import surroundings
 from apps.portal.forms import DecideForm
 from apps.portal.paging import Page, page_of
 from apps.portal.polling import is_unchanged, state_of
+from apps.portal.reach import reached
 from apps.portal.telling import tell
-from apps.portal.words import is_late
 from apps.requests import services as requests
 from apps.requests.models import AccessRequest
 from apps.requests.states import RequestStatus
 
 _TRAIL: Final = 200  # newest entries of one request on its page; the record has them all
 _REVOCABLE: Final = (GrantStatus.QUEUED, GrantStatus.ACTIVE)
-_FEW: Final = 200  # tables whose columns are counted
-
-
-@dataclass(frozen=True)
-class ListedTable:
-    name: str
-    columns: int | None
-    kept: bool  # False: it was asked for and an approver took it out
 
 
 @require_safe
@@ -89,28 +81,28 @@ def show(request: HttpRequest, request_id: str) -> HttpResponse:
 
 @require_POST
 def approve(request: HttpRequest, request_id: str) -> HttpResponse:
-    """All of it, or less: fewer tables, fewer minutes."""
+    """All of it, or less: fewer tables, rows, columns unmasked, minutes."""
     user = person(request)
     row = _visible(user, request_id)
     form = DecideForm(request.POST)
-    if form.is_valid():
-        asked = [quoted(table) for table in row.effective.tables]
-        kept = request.POST.getlist("table")
-        minutes = form.cleaned_data["minutes"]
-        try:
-            approvals.approve(
-                actor=user,
-                request_id=request_id,
-                comment=form.cleaned_data["comment"],
-                minutes=None if minutes == row.minutes else minutes,
-                tables=None if set(kept) == set(asked) else kept,
-                seen_digest=form.cleaned_data["seen_digest"],
-            )
-        except PortalError as error:
-            return _refused(request, user, request_id, form, error)
-        messages.success(request, "Your yes is recorded.")
-        return HttpResponseRedirect(_path(request_id))
-    return _page(request, row, form, status=422)
+    if not form.is_valid():
+        return _page(request, row, form, status=422)
+    minutes, scope = form.cleaned_data["minutes"], row.effective
+    try:
+        approvals.approve(
+            actor=user,
+            request_id=request_id,
+            comment=form.cleaned_data["comment"],
+            minutes=None if minutes == row.minutes else minutes,
+            tables=_less(request, "table", map(quoted, scope.tables)),
+            unmask=_less(request, "unmask", (quoted_column(*one) for one in scope.unmask)),
+            filters=limits.filters_of(request.POST) or None,
+            seen_digest=form.cleaned_data["seen_digest"],
+        )
+    except PortalError as error:
+        return _refused(request, user, request_id, form, error)
+    messages.success(request, "Your yes is recorded.")
+    return HttpResponseRedirect(_path(request_id))
 
 
 @require_POST
@@ -133,6 +125,12 @@ def cancel(request: HttpRequest, request_id: str) -> HttpResponse:
     requests.cancel(actor=person(request), request_id=request_id)
     messages.success(request, "You took the request back.")
     return HttpResponseRedirect(_path(request_id))
+
+
+def _less(request: HttpRequest, field: str, asked: Iterable[str]) -> list[str] | None:
+    """What is still ticked; None where that is everything."""
+    kept = request.POST.getlist(field)
+    return None if set(kept) == set(asked) else kept
 
 
 def _path(request_id: str) -> str:
@@ -167,7 +165,8 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
     user, around = person(request), surroundings(request)
     grant: Grant | None = getattr(row, "grant", None)
     route = _route(row)
-    late = grant is not None and is_late(grant, around.now)
+    scope = row.effective
+    late = grant is not None and words.is_late(grant, around.now)
     state = state_of(row.status, row.scope_digest, route, _seen(grant), late)
     if is_unchanged(request, state):
         return HttpResponse(status=204)
@@ -175,8 +174,9 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
     trail = audit.latest(limit=_TRAIL + 1, where=audit.Filter(subjects=subjects))[::-1]
     context: dict[str, Any] = {
         "row": row,
-        "scope": row.effective,
-        "tables": _tables(row),
+        "scope": scope,
+        "agreed": agreed(row),
+        "reached": reached(grant.evidence, {quoted_column(*one) for one in scope.unmask}) if grant else None,
         "narrowed": row.scope != row.asked_scope,
         "route": route,
         "grant": grant,
@@ -184,8 +184,7 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
         "trail": tell(trail[-_TRAIL:]),
         "trail_is_cut": len(trail) > _TRAIL,
         "form": form,
-        "kept": set(request.POST.getlist("table")) if form.is_bound else None,
-        "may_decide": _may_decide(request, row),
+        **_decision(request, row, form),
         "is_holder": row.requester_id == user.pk,
         "may_cancel": row.requester_id == user.pk and _is_open(row, grant),
         "may_revoke": grant is not None and grant.status in _REVOCABLE and may_revoke(user, grant),
@@ -193,6 +192,23 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
         "pace": _pace(row, grant),
     }
     return render(request, "portal/request.html", context, status=status)
+
+
+def _decision(request: HttpRequest, row: AccessRequest, form: DecideForm) -> dict[str, Any]:
+    """What only somebody who may decide sees; a refused decision comes back as it was sent."""
+    if not _may_decide(request, row):
+        return {"may_decide": False}
+    sent = limits.rows_of(request.POST) if form.is_bound else []
+    return {
+        "may_decide": True,
+        "kept": set(request.POST.getlist("table")) if form.is_bound else None,
+        "kept_unmask": set(request.POST.getlist("unmask")) if form.is_bound else None,
+        "can_limit": limits.can_limit(row),
+        "limit_rows": [*sent, *[limits.LimitRow()] * limits.ROWS][: max(limits.ROWS, len(sent) + 1)],
+        "limits_sent": len(sent),
+        "limit_columns": limits.columns_to_limit(row),
+        "operators": words.OPERATORS.items(),
+    }
 
 
 def _route(row: AccessRequest) -> list[dict[str, Any]]:
@@ -211,27 +227,15 @@ def _route(row: AccessRequest) -> list[dict[str, Any]]:
 def _seen(grant: Grant | None) -> tuple[object, ...]:
     if grant is None:
         return ()
-    return grant.status, grant.expires_at, grant.problem, grant.sessions_live, grant.sessions_seen, grant.ended_at
-
-
-def _tables(row: AccessRequest) -> list[ListedTable]:
-    """What was asked for and what is left of it, with the number of columns where that can be read quickly."""
-    kept = {tuple(pair) for pair in row.scope["tables"]}
-    asked = {tuple(pair) for pair in row.asked_scope["tables"]} | kept
-    counts: dict[tuple[str, str], int] = {}
-    if len(asked) <= _FEW:
-        columns = Column.objects.filter(
-            table__database=row.database_id,
-            table__schema__in={schema for schema, _ in asked},
-            table__name__in={name for _, name in asked},
-            gone_at=None,
-        )
-        found = columns.order_by().values_list("table__schema", "table__name").annotate(number=Count("pk"))
-        counts = {(schema, name): number for schema, name, number in found}
-    return [
-        ListedTable(name=quoted(TableName(*pair)), columns=counts.get(pair), kept=pair in kept)
-        for pair in sorted(asked)
-    ]
+    return (
+        grant.status,
+        grant.expires_at,
+        grant.problem,
+        grant.drift,
+        grant.sessions_live,
+        grant.sessions_seen,
+        grant.ended_at,
+    )
 
 
 def _is_open(row: AccessRequest, grant: Grant | None) -> bool:

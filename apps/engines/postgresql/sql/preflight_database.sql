@@ -15,6 +15,9 @@ found(what, name, fix) AS (
   SELECT 'no connect', h.datname::text, format('GRANT CONNECT ON DATABASE %%I TO %%I WITH GRANT OPTION;', h.datname, m.rolname)
   FROM here h, masker m WHERE NOT has_database_privilege(m.oid, h.oid, 'CONNECT WITH GRANT OPTION')
   UNION ALL
+  SELECT 'no create', h.datname::text, format('GRANT CREATE ON DATABASE %%I TO %%I;', h.datname, m.rolname)
+  FROM here h, masker m WHERE NOT has_database_privilege(m.oid, h.oid, 'CREATE')
+  UNION ALL
   SELECT 'nothing offered', h.datname::text, '' FROM here h WHERE NOT EXISTS (SELECT FROM schemas WHERE offered)
   UNION ALL
   SELECT 'ungrantable', r.nspname || '.' || r.relname,
@@ -34,9 +37,6 @@ found(what, name, fix) AS (
   FROM pg_proc p JOIN schemas s ON s.oid = p.pronamespace
   CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
   WHERE p.prosecdef AND p.prokind = 'f' AND a.grantee = 0
-  UNION ALL
-  SELECT 'notify', p.oid::regprocedure::text, ''
-  FROM pg_proc p JOIN schemas s ON s.oid = p.pronamespace WHERE p.prosrc ~* '\m(pg_notify|notify)\M'
   UNION ALL
   -- From the stored tree: 9 to 12 are CURRENT_ROLE, CURRENT_USER, USER and SESSION_USER. pg_get_expr() would wait
   -- for whoever has locked the table.

@@ -1,5 +1,6 @@
 -- Every relation that can be asked for, with its columns as a JSON array of [name, type, position, not null, comment].
-SELECT n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::bigint,
+-- Schemas of the masker are not for asking: they hold the views of grants.
+SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::bigint,
        coalesce(obj_description(c.oid, 'pg_class'), ''),
        coalesce(columns.list, '[]'::json)
 FROM pg_class c
@@ -14,4 +15,5 @@ LEFT JOIN LATERAL (
 ) AS columns ON true
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND pg_get_userbyid(n.nspowner) <> %(masker)s
 ORDER BY n.nspname, c.relname

@@ -1,0 +1,172 @@
+"""Saying how sensitive columns are, and what is shown in the place of their values."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from django.db.models import Q
+
+from apps.accounts.actors import Actor, actor_id, require_dba
+from apps.audit import services as audit
+from apps.audit.actions import Action
+from apps.catalog.differences import Label
+from apps.catalog.guards import check_classification, check_data_class
+from apps.catalog.labels import CARD, Checker, check_card, parsed
+from apps.catalog.models import MASKED_LEVELS, Column, DataClass, Table
+from apps.catalog.row_filters import refuse_filtered
+from apps.core.errors import NotFound
+from apps.core.nudge import nudge
+from apps.core.texts import checked
+from apps.core.verbs import verb
+
+_LISTED_COLUMNS: Final = 200  # in one entry of the record
+_MAX_DESCRIPTION: Final = 200
+
+
+def classify(
+    *, actor: Actor, column_id: int, classification: str, data_class: str = "", mask: str | None = None
+) -> None:
+    """Say how sensitive a column is. `mask`: as in classify_many()."""
+    classify_many(actor=actor, column_ids=[column_id], classification=classification, data_class=data_class, mask=mask)
+
+
+@verb
+def classify_many(
+    *,
+    actor: Actor,
+    column_ids: Sequence[int],
+    classification: str,
+    data_class: str | None = None,
+    mask: str | None = None,
+) -> int:
+    """Say the same of many columns; a `data_class` or `mask` None leaves theirs as it is, an empty one takes it away.
+
+    Returns how many changed. Raises NotFound unless all of them exist.
+    """
+    require_dba(actor, what="classify a column")
+    check_classification(classification, data_class or "")
+    wanted = set(column_ids)
+    columns = locked_columns(wanted)
+    if len(columns) != len(wanted):
+        raise NotFound("One of these columns is not in the catalog any more: look at the list again.")
+    labels = {
+        column: Label(
+            classification,
+            column.data_class if data_class is None else data_class,
+            column.mask_override if mask is None else mask.strip(),
+        )
+        for column in columns
+    }
+    changed = {column: label for column, label in labels.items() if label != label_of(column)}
+    check_labels(changed)
+    if changed:
+        before = Counter(column.classification or "none" for column in changed)
+        write_labels(changed)
+        record_classified(list(changed), before, classification, data_class, mask, actor=actor)
+    return len(changed)
+
+
+def locked_columns(ids: Iterable[int]) -> list[Column]:
+    return locked_columns_where(Q(pk__in=ids))
+
+
+def locked_columns_where(wanted: Q) -> list[Column]:
+    """With what is needed to check them, in an order that no two of us lock differently.
+
+    A table is loaded once for all its columns, of which there may be tens of thousands.
+    """
+    columns = list(Column.objects.filter(wanted).select_for_update(no_key=True).order_by("pk"))
+    tables = (
+        Table.objects.filter(pk__in={column.table_id for column in columns})
+        .select_related("database__server")
+        .only("schema", "name", "database")
+        .in_bulk()
+    )
+    for column in columns:
+        column.table = tables[column.table_id]
+    return columns
+
+
+def label_of(column: Column) -> Label:
+    return Label(column.classification, column.data_class, column.mask_override)
+
+
+def check_labels(labels: Mapping[Column, Label]) -> None:
+    """Raise Invalid about the first that may not be."""
+    checker = Checker()
+    for column, label in labels.items():
+        checker.check(column, label)
+    refuse_filtered(column for column, label in labels.items() if is_masked_as(column, label))
+
+
+def is_masked_as(column: Column, label: Label) -> bool:
+    return label.classification in MASKED_LEVELS or (
+        not label.classification and column.table.database.hides_unclassified
+    )
+
+
+def write_labels(labels: Mapping[Column, Label]) -> None:
+    """A statement for each label, of which there are few."""
+    by_label: dict[Label, list[int]] = {}
+    for column, label in labels.items():
+        by_label.setdefault(label, []).append(column.pk)
+    for label, ids in by_label.items():
+        Column.objects.filter(pk__in=ids).update(**label._asdict())
+
+
+def record_classified(
+    columns: list[Column],
+    before: Counter[str],
+    classification: str,
+    data_class: str | None,
+    mask: str | None,
+    *,
+    actor: Actor,
+) -> None:
+    databases = sorted({column.table.database_id for column in columns})
+    said = {"classification": classification, "data_class": data_class, "mask_override": mask}
+    audit.record(
+        Action.COLUMN_CLASSIFIED,
+        actor=actor_id(actor),
+        subject=f"database:{databases[0]}" if len(databases) == 1 else "catalog",
+        facts={
+            **{name: value for name, value in said.items() if value is not None},
+            "columns": len(columns),
+            "before": dict(before),
+            "databases": databases[:_LISTED_COLUMNS],
+            "ids": sorted(column.pk for column in columns)[:_LISTED_COLUMNS],
+        },
+        disclosed={"columns": "\n".join(sorted(map(str, columns))[:_LISTED_COLUMNS])},
+    )
+    nudge()
+
+
+@verb
+def save_data_class(*, actor: Actor, name: str, description: str = "", mask: str = "hidden") -> DataClass:
+    """Add a data class, or change what is shown of its columns. One is never taken away: columns name it."""
+    require_dba(actor, what="change a data class")
+    check_data_class(name)
+    description = checked(description, what="The description", field="description", at_most=_MAX_DESCRIPTION)
+    wanted = parsed(mask, field="mask")
+    if name == CARD:
+        check_card(wanted, what=f"The mask {wanted}", field="mask")
+    row = DataClass.objects.select_for_update(no_key=True).filter(pk=name).first()
+    before = None if row is None else (row.mask, row.description)
+    row = row or DataClass(name=name)
+    row.mask, row.description = str(wanted), description
+    if before == (row.mask, row.description):
+        return row
+    row.save()
+    audit.record(
+        Action.DATA_CLASS_CHANGED,
+        actor=actor_id(actor),
+        subject=row.audit_id,
+        facts={
+            "before": None if before is None else before[0],
+            "after": row.mask,
+            "columns": Column.objects.filter(data_class=name, gone_at=None).count(),
+        },
+        disclosed={"description": f"{before[1]} → {description}" if before else description},
+    )
+    nudge()
+    return row

@@ -1,0 +1,61 @@
+"""A target that is a dictionary: for what the portal does, whatever a real server would say."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from apps.core import clock
+from apps.engines.base import Closed, Drift, Evidence, LoginSpec, Opened, Refused, Shown, Target, TargetUnavailable
+from apps.engines.postgresql import PostgresEngine
+
+
+class Fault(StrEnum):
+    NONE = "none"
+    BEFORE = "the call is lost"
+    AFTER = "the answer is lost"
+    REFUSED = "refused"
+
+
+@dataclass
+class Shelf(PostgresEngine):
+    """A target that keeps logins on a shelf: login -> until when it is open."""
+
+    logins: dict[str, datetime] = field(default_factory=dict)
+    fault: Fault = Fault.NONE
+    closed_at: dict[str, datetime] = field(default_factory=dict)
+    specs: dict[str, LoginSpec] = field(default_factory=dict)  # as last asked for
+    views: tuple[Shown, ...] = ()
+    drifts: Callable[[LoginSpec], Drift] = lambda spec: Drift(spec.login)
+
+    def open_login(self, target: Target, spec: LoginSpec) -> Opened:
+        self._may_fail(Fault.BEFORE, Fault.REFUSED)
+        now = clock.now()
+        self.specs[spec.login] = spec
+        if spec.login in self.closed_at:
+            raise Refused("A name is never used twice.")
+        until = self.logins.setdefault(spec.login, now + timedelta(seconds=spec.seconds))
+        self._may_fail(Fault.AFTER)
+        opened_at = until - timedelta(seconds=spec.seconds)
+        evidence = Evidence(checked_at=clock.now(), reach=(), findings=(), views=self.views)
+        return Opened(opened_at=opened_at, valid_until=until, scope_role="jitscope_x", evidence=evidence)
+
+    def close_logins(self, target: Target, logins: Sequence[str]) -> list[Closed]:
+        self._may_fail(Fault.BEFORE)
+        now = clock.now()
+        for login in logins:
+            if self.logins.pop(login, None):
+                self.closed_at[login] = now
+        self._may_fail(Fault.AFTER)
+        return [Closed(login, locked_at=now, sessions_ended=0, clean_at=now, dropped=True) for login in logins]
+
+    def drift(self, target: Target, database: str, specs: Sequence[LoginSpec]) -> list[Drift]:
+        self._may_fail(Fault.BEFORE)
+        self.specs |= {spec.login: spec for spec in specs}
+        found = [self.drifts(spec) for spec in specs if spec.login in self.logins]
+        self._may_fail(Fault.AFTER)
+        return [drift for drift in found if drift.opened or drift.changed]
+
+    def _may_fail(self, *faults: Fault) -> None:
+        if self.fault in faults:
+            raise Refused("No.") if self.fault is Fault.REFUSED else TargetUnavailable("Lost.")
