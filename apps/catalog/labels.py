@@ -12,7 +12,7 @@ from apps.catalog.masking import class_masks, mask_of
 from apps.catalog.models import MASKED_LEVELS, Classification, Column, Server
 from apps.catalog.targets import engine_for
 from apps.core.errors import Invalid
-from apps.engines.masks import HIDDEN, BadMask, Mask, MaskKind, parse
+from apps.engines.masks import HIDDEN, BadMask, Mask, MaskKind, fewest_hidden, parse
 
 NOBODY_HAS_LOOKED: Final = "none"  # how people write an empty label
 CARD: Final = "card"
@@ -120,7 +120,10 @@ def hides_as_much(mask: Mask, other: Mask) -> bool:
         return False
     match mask.kind, mask.arguments, other.arguments:
         case MaskKind.PARTIAL, (int() as first, int() as last), (int() as other_first, int() as other_last):
-            return first <= other_first and last <= other_last
+            # A value that is too short for it is hidden whole: the mask that shows less may show shorter ones.
+            fewest = first + last + fewest_hidden(mask)
+            enough = fewest >= other_first + other_last + fewest_hidden(other)
+            return enough and first <= other_first and last <= other_last
         case MaskKind.BUCKET, (int() as width,), (int() as other_width,):
             return width % other_width == 0
         case MaskKind.DATE, _, _:

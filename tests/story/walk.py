@@ -144,7 +144,8 @@ def use(alice: Person, slug: str, request_id: str, tables: list[str], other: str
     credential = alice.call("POST", f"/grants/{grant_id}/credential")
     psql = Psql(credential)
     for table in tables:
-        answer = psql.run(f"SELECT count(*) FROM {table}")
+        # By its own name, whether it is reached directly or through a view.
+        answer = psql.run(f"SELECT count(*) FROM {table.split('.')[-1]}")
         check(
             answer.returncode == 0, f"{slug}: psql reads {table}: {answer.stdout.strip()} rows {answer.stderr.strip()}"
         )
@@ -206,6 +207,78 @@ def production(alice: Person, bob: Person, carol: Person, dana: Person, minutes:
     return use(alice, "shop", made["id"], tables, other)
 
 
+def approved(asker: Person, approvers: list[Person], slug: str, body: dict[str, Any]) -> tuple[dict[str, Any], Psql]:
+    """Ask, let people say yes one after the other, and wait until psql may be used."""
+    made = asker.call("POST", "/requests", body, expect=201)
+    for person in approvers:
+        person.call("POST", f"/requests/{made['id']}/approve", {"comment": "Fine."})
+    status = asker.call("GET", f"/requests/{made['id']}")["status"]
+    check(status == "approved", f"{slug}: {', '.join(p.name for p in approvers)} said yes: {status}")
+
+    def ready() -> Any:
+        reference = asker.call("GET", f"/requests/{made['id']}")["grant"]
+        return reference if reference and reference["status"] not in {"queued"} else None
+
+    grant = asker.call("GET", f"/grants/{wait_for('the grant to become usable', ready)['id']}")
+    check(grant["status"] == "active", f"{slug}: the grant is {grant['status']} {grant['problem']}")
+    return grant, Psql(asker.call("POST", f"/grants/{grant['id']}/credential"))
+
+
+def masked(alice: Person, bob: Person, dana: Person, sam: Person, data: Path) -> None:
+    """Customers are masked by the database; an e-mail address is shown once its data owner has agreed."""
+    customers = ask("shop", ["sales.customers"], 10)
+    preview = alice.call("POST", "/requests/preview", customers | {"unmask": ["sales.customers.email"]})
+    kinds = [step["kind"] for step in preview["route"]]
+    check(kinds == ["peer", "owner", "data_owner"], f"to show a masked column needs: {kinds}")
+    grant, hidden = approved(alice, [bob, dana], "shop", customers)
+    rows = hidden.run("TABLE customers LIMIT 3")
+    check(rows.returncode == 0, f"table customers is masked: {rows.stdout.splitlines()[0]}")
+    check(hidden.run("SELECT 1 FROM sales.customers").returncode != 0, "the table itself is out of reach")
+    unmask = customers | {"unmask": ["sales.customers.email"]}
+    shown_grant, shown = approved(alice, [bob, dana, sam], "shop", unmask)
+    real = shown.run("SELECT email FROM customers WHERE id = 1").stdout.strip()
+    check("@" in real and "*" not in real, f"after an approved unmask the column is shown: {real}")
+    query = f"SELECT count(*) FROM customers WHERE email = '{real}'"
+    check(shown.run(query).stdout.strip() == "1", "there the real value is found")
+    check(hidden.run(query).stdout.strip() == "0", "and where it is masked, the real value finds nothing")
+    for one in (grant, shown_grant):
+        same_reach(one, data)
+        alice.call("POST", f"/grants/{one['id']}/release", {"reason": "seen"})
+
+
+def same_reach(grant: dict[str, Any], data: Path) -> None:
+    """What the API says that the login holds is what the target's catalogs say, asked independently."""
+    from jitportal.embedded import Cluster
+
+    said = {
+        (row["object"], privilege)
+        for row in grant["evidence"]["reach"]
+        if row["via"].startswith("jitscope_") and row["object"].split()[0] in {"view", "table", "column", "schema"}
+        for privilege in row["privileges"]
+    }
+    with Cluster(data / "target").connect("shop") as admin:
+        found = admin.execute(
+            """
+            WITH held AS (
+              SELECT m.roleid FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = %s
+            )
+            SELECT CASE c.relkind WHEN 'v' THEN 'view ' ELSE 'table ' END || format('%%I.%%I', n.nspname, c.relname),
+                   a.privilege_type
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN aclexplode(c.relacl) a
+            WHERE a.grantee IN (SELECT roleid FROM held) AND c.relkind IN ('r', 'p', 'v', 'm')
+            UNION
+            SELECT 'column ' || format('%%I.%%I.%%I', n.nspname, c.relname, t.attname), a.privilege_type
+            FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+            CROSS JOIN aclexplode(t.attacl) a WHERE a.grantee IN (SELECT roleid FROM held)
+            UNION
+            SELECT 'schema ' || quote_ident(n.nspname), a.privilege_type
+            FROM pg_namespace n CROSS JOIN aclexplode(n.nspacl) a WHERE a.grantee IN (SELECT roleid FROM held)
+            """,
+            [grant["login"]],
+        ).fetchall()
+    check(said == set(found), f"the evidence equals the target's own catalogs: {sorted(said)}")
+
+
 def record(audrey: Person, grant: dict[str, Any], data: Path) -> None:
     """The auditor sees each step in order, and the chain verifies."""
     import base64
@@ -230,9 +303,11 @@ def record(audrey: Person, grant: dict[str, Any], data: Path) -> None:
 
 
 def walk(url: str, data: Path, minutes: int) -> None:
-    alice, bob, carol, dana, audrey = (Person(name, url, data) for name in ("alice", "bob", "carol", "dana", "audrey"))
+    names = ("alice", "bob", "carol", "dana", "sam", "audrey")
+    alice, bob, carol, dana, sam, audrey = (Person(name, url, data) for name in names)
     first, first_psql = staging(alice, minutes)
     second, second_psql = production(alice, bob, carol, dana, minutes)
+    masked(alice, bob, dana, sam, data)
     lose(alice, "shop-staging", first, first_psql)
     lose(alice, "shop", second, second_psql)
     alice.call("GET", "/audit/entries", expect=403)
