@@ -138,6 +138,7 @@ def grant(row: Grant) -> dict[str, Any]:
         "expires_at": moment(row.expires_at),
         "ended_at": moment(row.ended_at),
         "end_cause": row.end_cause or None,
+        "end_reason": row.end_reason,
         "problem": row.problem,
         "sessions": {
             "live": row.sessions_live,

@@ -236,6 +236,7 @@ class GrantOut(Schema):
     expires_at: str | None
     ended_at: str | None
     end_cause: str | None
+    end_reason: str  # what the holder, whoever revoked it or the portal said; empty where nobody did
     problem: str
     sessions: SessionsOut
     evidence: EvidenceOut

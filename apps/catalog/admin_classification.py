@@ -93,7 +93,7 @@ class ClassificationPages(ButtonsAdmin):
             database,
             "upload.html",
             title="Upload classification",
-            about=[f"{imported.rows} rows, of which {number} change a column. Nothing has been changed yet."],
+            about=[f"Rows read: {imported.rows}; columns that would change: {number}. Nothing has been changed yet."],
             form=form,
             imported=imported,
             changes=imported.changes[:_SHOWN],

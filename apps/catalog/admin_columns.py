@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from apps.accounts.adminsite import VerbForm, person, portal_admin
 from apps.catalog import services
 from apps.catalog.admin_suggestions import SuggestedColumns
-from apps.catalog.filters import ClassificationFilter, PresenceFilter, SuggestionFilter
+from apps.catalog.filters import ClassificationFilter, FullNames, PresenceFilter, SuggestionFilter
 from apps.catalog.labels import NOBODY_HAS_LOOKED
 from apps.catalog.masking import class_masks
 from apps.catalog.models import Classification, Column, Database, DataClass
@@ -51,7 +51,7 @@ class ColumnForm(VerbForm):
 
 
 @admin.register(Column, site=portal_admin)
-class ColumnAdmin(SuggestedColumns):
+class ColumnAdmin(FullNames, SuggestedColumns):
     """Where columns are classified, one or many at a time."""
 
     form = ColumnForm

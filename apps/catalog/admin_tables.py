@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from apps.accounts.adminsite import person, portal_admin
 from apps.catalog import services
 from apps.catalog.buttons import ButtonsAdmin, refused
-from apps.catalog.filters import PausedFilter, PresenceFilter
+from apps.catalog.filters import FullNames, PausedFilter, PresenceFilter
 from apps.catalog.masking import class_masks
 from apps.catalog.models import Column, Table
 from apps.catalog.pausing import MAX_REASON
@@ -25,6 +25,9 @@ _FIELDS: Final[tuple[str, ...]] = (
     *("database", "schema", "name", "kind", "comment", "rows", "its_primary_key", "row_security"),
     *("first_seen_at", "gone_at", "state", "its_rows", "its_columns"),
 )
+
+
+_LOST: Final = "This column is not there any more: the table is not granted until the condition is taken away."
 
 
 class PauseForm(forms.Form):
@@ -60,7 +63,7 @@ class FilterForm(forms.Form):
 
 
 @admin.register(Table, site=portal_admin)
-class TableAdmin(ButtonsAdmin):
+class TableAdmin(FullNames, ButtonsAdmin):
     """Tables as they were last read. What limits them is changed by verbs."""
 
     buttons: ClassVar[dict[str, str]] = {}
@@ -89,8 +92,9 @@ class TableAdmin(ButtonsAdmin):
 
     @admin.display(description="rows that grants show")
     def its_rows(self, table: Table) -> SafeString:
-        limits = [(row.row_filter,) for row in table.standing_filters.all()]
-        return format_html_join("", "<p><code>{}</code></p>", limits) if limits else SafeString("all")
+        lost = _lost(table)
+        limits = [(row.row_filter, f" {_LOST}" if row.column in lost else "") for row in table.standing_filters.all()]
+        return format_html_join("", "<p><code>{}</code>{}</p>", limits) if limits else SafeString("all")
 
     @admin.display(description="columns")
     def its_columns(self, table: Table) -> SafeString:
@@ -126,12 +130,14 @@ class TableAdmin(ButtonsAdmin):
             except PortalError as refusal:
                 refused(form, refusal)
             else:
-                sentence = f"Paused: grants on {table} end now, and none is given until you resume it."
+                sentence = (
+                    f"Paused: grants on {table} in {table.database} end now, and none is given until you resume it."
+                )
                 return self.done(request, self.address("change", table.pk), sentence)
         about = [
             "Views that mask a table block its owner from changing or dropping its columns.",
-            f"Every grant on {table} ends within seconds: open sessions are cut, and each person is told. "
-            "Nothing on it can be asked for or is granted until you resume it here.",
+            f"Every grant on {table} in {table.database} ends within seconds: open sessions are cut, and each person "
+            "is told. Nothing on it can be asked for or is granted until you resume it here.",
         ]
         return self.show_page(
             request,
@@ -152,9 +158,12 @@ class TableAdmin(ButtonsAdmin):
             except PortalError as refusal:
                 refused(form, refusal)
             else:
-                sentence = f"Resumed: {table} can be asked for again. If its columns changed, read the tables anew."
+                sentence = (
+                    f"Resumed: {table} in {table.database} can be asked for again. If its columns changed, "
+                    "read its tables anew."
+                )
                 return self.done(request, self.address("change", table.pk), sentence)
-        about = [f"The table {table} is {self.state(table)}"]
+        about = [f"The table {table} in {table.database} is {self.state(table)}"]
         return self.show_page(
             request, table, "page.html", title="Resume masking", about=about, form=form, submit="Resume"
         )
@@ -175,8 +184,8 @@ class TableAdmin(ButtonsAdmin):
             form = form if form.is_bound else FilterForm(table, {})
             refused(form, refusal)
         about = [
-            f"Every grant on {table} shows only rows for which all these conditions hold, and cannot change any. "
-            "Masked columns are not offered: a condition would tell their values."
+            f"Every grant on {table} in {table.database} shows only rows for which all these conditions hold, and "
+            "cannot change any. Masked columns are not offered: a condition would tell their values."
         ]
         return self.show_page(
             request,
@@ -186,8 +195,16 @@ class TableAdmin(ButtonsAdmin):
             about=about,
             form=form,
             filters=table.standing_filters.all(),
+            lost=_lost(table),
+            why_lost=_LOST,
             submit="Add the condition",
         )
+
+
+def _lost(table: Table) -> set[str]:
+    """Columns that rows are chosen by and that are not there."""
+    there = set(table.columns.filter(gone_at=None).values_list("name", flat=True))
+    return {row.column for row in table.standing_filters.all()} - there
 
 
 def _as_sentence(shown: str) -> str:

@@ -13,7 +13,7 @@ from apps.catalog.differences import Label
 from apps.catalog.guards import check_classification, check_data_class
 from apps.catalog.labels import CARD, Checker, check_card, parsed
 from apps.catalog.models import MASKED_LEVELS, Column, DataClass, Table
-from apps.catalog.row_filters import refuse_filtered
+from apps.catalog.row_filters import lock_databases, refuse_filtered
 from apps.core.errors import NotFound
 from apps.core.nudge import nudge
 from apps.core.texts import checked
@@ -60,18 +60,20 @@ def classify_many(
     changed = {column: label for column, label in labels.items() if label != label_of(column)}
     check_labels(changed)
     if changed:
-        before = Counter(column.classification or "none" for column in changed)
         write_labels(changed)
-        record_classified(list(changed), before, classification, data_class, mask, actor=actor)
+        record_classified(changed, classification, data_class, mask, actor=actor)
     return len(changed)
 
 
 def locked_columns(ids: Iterable[int]) -> list[Column]:
-    return locked_columns_where(Q(pk__in=ids))
+    """Their databases first, as a reading of the tables does: it would carry on a label that is changed meanwhile."""
+    wanted = Q(pk__in=set(ids))
+    lock_databases(Column.objects.filter(wanted).values("table__database"))
+    return locked_columns_where(wanted)
 
 
 def locked_columns_where(wanted: Q) -> list[Column]:
-    """With what is needed to check them, in an order that no two of us lock differently.
+    """Of databases that are locked; with what is needed to check them.
 
     A table is loaded once for all its columns, of which there may be tens of thousands.
     """
@@ -115,15 +117,10 @@ def write_labels(labels: Mapping[Column, Label]) -> None:
 
 
 def record_classified(
-    columns: list[Column],
-    before: Counter[str],
-    classification: str,
-    data_class: str | None,
-    mask: str | None,
-    *,
-    actor: Actor,
+    labels: Mapping[Column, Label], classification: str, data_class: str | None, mask: str | None, *, actor: Actor
 ) -> None:
-    databases = sorted({column.table.database_id for column in columns})
+    """`labels` are those that columns have now; the columns are as they were loaded, with what they had before."""
+    databases = sorted({column.table.database_id for column in labels})
     said = {"classification": classification, "data_class": data_class, "mask_override": mask}
     audit.record(
         Action.COLUMN_CLASSIFIED,
@@ -131,14 +128,19 @@ def record_classified(
         subject=f"database:{databases[0]}" if len(databases) == 1 else "catalog",
         facts={
             **{name: value for name, value in said.items() if value is not None},
-            "columns": len(columns),
-            "before": dict(before),
+            "columns": len(labels),
+            "before": dict(Counter(str(label_of(column)) for column in labels)),
             "databases": databases[:_LISTED_COLUMNS],
-            "ids": sorted(column.pk for column in columns)[:_LISTED_COLUMNS],
+            "ids": sorted(column.pk for column in labels)[:_LISTED_COLUMNS],
         },
-        disclosed={"columns": "\n".join(sorted(map(str, columns))[:_LISTED_COLUMNS])},
+        disclosed={"columns": "\n".join(sorted(told(*one) for one in labels.items())[:_LISTED_COLUMNS])},
     )
     nudge()
+
+
+def told(column: Column, after: Label) -> str:
+    """One line of the record."""
+    return f"{column}: {label_of(column)} → {after}"
 
 
 @verb

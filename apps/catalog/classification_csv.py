@@ -58,6 +58,9 @@ class Change:
     after: Label
     is_lowered: bool
 
+    def __str__(self) -> str:
+        return f"{self.column}: {self.before} → {self.after}"
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -115,7 +118,6 @@ def import_classification(
     if seen and seen != imported.digest:
         raise Conflict("The catalog has changed since you looked: look at what the file would change again.")
     write_labels(labels)
-    lowered = [change.column for change in imported.changes if change.is_lowered]
     audit.record(
         Action.CLASSIFICATION_IMPORTED,
         actor=actor_id(actor),
@@ -123,10 +125,11 @@ def import_classification(
         facts={
             "rows": imported.rows,
             "columns": len(labels),
-            "lowered": len(lowered),
-            "after": dict(Counter(label.classification or NOBODY_HAS_LOOKED for label in labels.values())),
+            "lowered": imported.lowered,
+            "before": dict(Counter(change.before.classification or NOBODY_HAS_LOOKED for change in imported.changes)),
+            "after": dict(Counter(change.after.classification or NOBODY_HAS_LOOKED for change in imported.changes)),
         },
-        disclosed={"columns": "\n".join(change.column for change in imported.changes[:_LISTED])},
+        disclosed={"columns": "\n".join(map(str, imported.changes[:_LISTED]))},
     )
     nudge()
     return imported

@@ -10,6 +10,16 @@ from apps.catalog.models import Classification
 from apps.catalog.suggestions import WAITING
 
 
+class FullNames:
+    """Finds what is called as the lists print it: sales.customers, "Odd.Name"."T"."""
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        words = search_term.replace(".", " ").replace('"', " ")
+        return super().get_search_results(request, queryset, words)  # type: ignore[misc,no-any-return]
+
+
 class PresenceFilter(SimpleListFilter):
     """What is there, unless somebody wants to see what is gone."""
 

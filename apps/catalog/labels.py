@@ -12,7 +12,7 @@ from apps.catalog.masking import class_masks, mask_of
 from apps.catalog.models import MASKED_LEVELS, Classification, Column, Server
 from apps.catalog.targets import engine_for
 from apps.core.errors import Invalid
-from apps.engines.masks import HIDDEN, BadMask, Mask, MaskKind, fewest_hidden, parse
+from apps.engines.masks import HIDDEN, BadMask, Mask, MaskKind, parse
 
 NOBODY_HAS_LOOKED: Final = "none"  # how people write an empty label
 CARD: Final = "card"
@@ -113,17 +113,15 @@ def protection(type_: str, label: Label, classes: Mapping[str, str], server: Ser
 
 @cache
 def hides_as_much(mask: Mask, other: Mask) -> bool:
-    """Whether nothing can be learned through `mask` that could not be learned through `other`."""
+    """Whether nothing can be learned through `mask` that could not be learned through `other`.
+
+    No partial mask hides as much as another one: the one that shows less at the ends shows it of shorter values too.
+    """
     if mask in (other, HIDDEN) or mask.kind is MaskKind.NULL:
         return True
     if mask.kind is not other.kind:
         return False
     match mask.kind, mask.arguments, other.arguments:
-        case MaskKind.PARTIAL, (int() as first, int() as last), (int() as other_first, int() as other_last):
-            # A value that is too short for it is hidden whole: the mask that shows less may show shorter ones.
-            fewest = first + last + fewest_hidden(mask)
-            enough = fewest >= other_first + other_last + fewest_hidden(other)
-            return enough and first <= other_first and last <= other_last
         case MaskKind.BUCKET, (int() as width,), (int() as other_width,):
             return width % other_width == 0
         case MaskKind.DATE, _, _:

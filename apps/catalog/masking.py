@@ -7,11 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from django.db.models import Case, When
+
 from apps.catalog.models import Column, ColumnQuerySet, Database, DataClass, Server, StandingFilter, Table, is_masked
 from apps.catalog.targets import engine_for
 from apps.engines.base import RowFilter, TableName, ViewedTable
 from apps.engines.masks import HIDDEN, BadMask, Mask, parse
 from apps.engines.ties import Tie, TieKind
+
+_NAMES_IN_QUERY = 1000  # with more, reading the columns of whole schemas is quicker than naming each table
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,15 @@ def mask_of(column: Column, classes: Mapping[str, str], server: Server) -> Mask:
 
     `classes`: see class_masks().
     """
-    text = column.mask_override or classes.get(column.data_class, "")
+    return _fitting(column.mask_override or classes.get(column.data_class, ""), column.type, server)
+
+
+def _fitting(text: str, column_type: str, server: Server) -> Mask:
     try:
         mask = parse(text) if text else HIDDEN
     except BadMask:
         return HIDDEN
-    return mask if engine_for(server).mask_fits(mask, column.type) else HIDDEN
+    return mask if engine_for(server).mask_fits(mask, column_type) else HIDDEN
 
 
 def class_masks() -> dict[str, str]:
@@ -41,17 +48,18 @@ def class_masks() -> dict[str, str]:
     return dict(DataClass.objects.values_list("name", "mask"))
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a grant on some tables shows of them."""
+
+    views: tuple[ViewedTable, ...]  # see views()
+    masks: dict[TableName, dict[str, ColumnMask]]  # see masks()
+
+
 def masks(database: Database, tables: Iterable[TableName]) -> dict[TableName, dict[str, ColumnMask]]:
     """The masked columns of these tables, in their order; tables without any are left out."""
-    wanted, classes = set(tables), class_masks()
-    columns = _columns(database, wanted).filter(is_masked())
-    found: dict[TableName, dict[str, ColumnMask]] = defaultdict(dict)
-    for column in columns:
-        name = TableName(column.table.schema, column.table.name)
-        if name in wanted:
-            mask = mask_of(column, classes, database.server)
-            found[name][column.name] = ColumnMask(column.classification, column.data_class, mask)
-    return dict(found)
+    wanted = set(tables)
+    return _masks(_read(database, wanted, _columns(database, wanted).masked()))
 
 
 def views(
@@ -60,28 +68,55 @@ def views(
     """Those of `tables` that are reached through a view: in a schema with a masked column, or of which a standing
     filter leaves out rows, or in `filtered`, whose rows somebody is about to limit. Sorted.
     """
+    return seen(database, tables, filtered).views
+
+
+def seen(database: Database, tables: Iterable[TableName], filtered: Iterable[TableName] = ()) -> Seen:
+    """views() and masks() at once, as their columns are read once."""
     wanted = set(tables)
     limited = standing_filters(database, wanted)
     guarded = guarded_schemas(database)
     viewed = {table for table in wanted if table.schema in guarded} | set(limited) | (wanted & set(filtered))
-    if not viewed:
-        return ()
-    classes = class_masks()
-    columns: dict[TableName, list[str]] = defaultdict(list)
-    masked: dict[TableName, dict[str, Mask]] = defaultdict(dict)
-    # pk's of the masked ones, so that the meaning of "masked" stands in one place.
-    hidden = set(_columns(database, viewed).filter(is_masked()).order_by().values_list("pk", flat=True))
-    for column in _columns(database, viewed):
-        name = TableName(column.table.schema, column.table.name)
-        columns[name].append(column.name)
-        if column.pk in hidden:
-            masked[name][column.name] = mask_of(column, classes, database.server)
-    return tuple(
+    columns = _read(database, viewed, _columns(database, viewed)) if viewed else {}
+    found = tuple(
         ViewedTable(
-            table, tuple(columns[table]), tuple(sorted(masked[table].items())), tuple(sorted(limited.get(table, ())))
+            table,
+            tuple(column for column, _ in columns.get(table, ())),
+            tuple(sorted((column, said.mask) for column, said in columns.get(table, ()) if said)),
+            tuple(sorted(limited.get(table, ()))),
         )
         for table in sorted(viewed)
     )
+    return Seen(found, _masks(columns))
+
+
+# Table -> its columns in order; None says that one is not masked.
+_Read = dict[TableName, list[tuple[str, ColumnMask | None]]]
+
+
+def _read(database: Database, wanted: set[TableName], columns: ColumnQuerySet) -> _Read:
+    """Thousands of columns have a handful of types and data classes."""
+    classes = class_masks()
+    known: dict[tuple[str, ...], ColumnMask] = {}
+    found: _Read = defaultdict(list)
+    rows = columns.annotate(masked=Case(When(is_masked(), then=True), default=False)).values_list(
+        *("table__schema", "table__name", "name", "masked"), *("type", "classification", "data_class", "mask_override")
+    )
+    for schema, table, name, masked, *about in rows:
+        if (key := TableName(schema, table)) not in wanted:
+            continue
+        said = known.get(tuple(about)) if masked else None
+        if masked and said is None:
+            column_type, level, data_class, override = about
+            mask = _fitting(override or classes.get(data_class, ""), column_type, database.server)
+            said = known[tuple(about)] = ColumnMask(level, data_class, mask)
+        found[key].append((name, said))
+    return found
+
+
+def _masks(columns: _Read) -> dict[TableName, dict[str, ColumnMask]]:
+    masked = ((table, {name: said for name, said in rows if said}) for table, rows in columns.items())
+    return {table: found for table, found in masked if found}
 
 
 def guarded_schemas(database: Database) -> frozenset[str]:
@@ -136,10 +171,9 @@ def _present(database: Database) -> ColumnQuerySet:
 
 
 def _columns(database: Database, tables: set[TableName]) -> ColumnQuerySet:
-    """Of all tables with such a schema and such a name: whoever asks looks again."""
-    return (
-        _present(database)
-        .filter(table__schema__in={table.schema for table in tables}, table__name__in={t.name for t in tables})
-        .select_related("table")
-        .order_by("table__schema", "table__name", "position")
-    )
+    """Of all tables with such a schema, and such a name unless these are many: whoever asks looks again."""
+    columns = _present(database).filter(table__schema__in={table.schema for table in tables})
+    names = {table.name for table in tables}
+    if len(names) <= _NAMES_IN_QUERY:
+        columns = columns.filter(table__name__in=names)
+    return columns.order_by("table__schema", "table__name", "position")

@@ -226,7 +226,7 @@ class Column(models.Model):
     position = models.IntegerField()
     not_null = models.BooleanField(default=False)
     comment = models.TextField(blank=True)
-    classification = models.CharField(max_length=16, choices=Classification, blank=True, db_index=True)
+    classification = models.CharField(max_length=16, choices=Classification, blank=True)
     data_class = models.CharField(max_length=32, blank=True, help_text="email, national_id, card, salary …")
     mask_override = models.CharField(
         "mask of its own", max_length=32, blank=True, db_default="", help_text="Empty: the mask of its data class."

@@ -23,6 +23,8 @@ def pause_table(*, actor: Actor, table_id: int, reason: str) -> Table:
     require_dba(actor, what="pause a table")
     reason = checked(reason, what="The reason", field="reason", at_most=MAX_REASON, required=True)
     table = locked_table(table_id)
+    if table.gone_at:
+        raise Conflict(f"{table} is gone from {table.database}: it was there once, or has another name now.")
     if table.paused_at:
         raise Conflict(f"{table} is paused already, since {table.paused_at:%Y-%m-%d %H:%M} UTC: {table.pause_reason}")
     table.paused_at, table.pause_reason = clock.now(), reason

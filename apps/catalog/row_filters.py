@@ -1,9 +1,9 @@
 """Which rows of a table every grant shows: set by a DBA, structured, never SQL."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from apps.accounts.actors import Actor, actor_id, require_dba
 from apps.audit import services as audit
@@ -126,22 +126,33 @@ def remove_filter(*, actor: Actor, filter_id: int) -> None:
     _record(Action.FILTER_REMOVED, row, actor)
 
 
-def inherit_limits(heirs: Iterable[tuple[int, Table]]) -> None:
-    """For the reading of tables: what limits a table that is gone limits those that may be it under another name."""
-    for gone_id, heir in heirs:
-        gone = Table.objects.get(pk=gone_id)
-        positions = dict(gone.columns.values_list("name", "position"))
-        names = dict(heir.columns.values_list("position", "name"))
-        for row in gone.standing_filters.all():
-            # A name that is not there is kept: then nothing is granted until a DBA has looked.
-            column = names.get(positions.get(row.column, 0), row.column)
-            heir.standing_filters.create(column=column, operator=row.operator, values=row.values, added_at=row.added_at)
-        if gone.paused_at:
-            heir.paused_at, heir.paused_by, heir.pause_reason = gone.paused_at, gone.paused_by, gone.pause_reason
-            heir.save(update_fields=["paused_at", "paused_by", "pause_reason"])
+def inherit_limits(limited_id: int, heir: Table, names: Mapping[str, str]) -> None:
+    """For the reading of tables: what limits a table limits those that may be it under another name.
+
+    `names`: what its columns were called -> what they are called now.
+    """
+    limited = Table.objects.get(pk=limited_id)
+    for row in limited.standing_filters.all():
+        # A name that is not there is kept: then nothing is granted until a DBA has looked.
+        heir.standing_filters.get_or_create(
+            column=names.get(row.column, row.column),
+            operator=row.operator,
+            values=row.values,
+            defaults={"added_at": row.added_at},
+        )
+    if limited.paused_at and not heir.paused_at:
+        heir.paused_at, heir.paused_by, heir.pause_reason = limited.paused_at, limited.paused_by, limited.pause_reason
+        heir.save(update_fields=["paused_at", "paused_by", "pause_reason"])
+
+
+def lock_databases(ids: QuerySet[Any, Any]) -> None:
+    """In one order for all of us, and before whatever else is locked in them."""
+    list(Database.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk").values_list("pk"))
 
 
 def locked_table(table_id: int) -> Table:
+    """Its database first: no column is classified, and no table taken for another one, until we are done."""
+    lock_databases(Table.objects.filter(pk=table_id).values("database"))
     try:
         return (
             Table.objects.select_related("database__server")

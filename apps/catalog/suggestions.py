@@ -4,7 +4,6 @@ A suggestion changes no classification and unmasks nothing. Values are looked at
 said, nor stands in an error.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -151,8 +150,7 @@ def accept_suggestions(*, actor: Actor, column_ids: Sequence[int]) -> int:
     write_labels(labels)
     Column.objects.filter(pk__in=[column.pk for column in columns]).update(suggestion=None)
     for (classification, data_class), same in _by_suggestion(columns).items():
-        before = Counter(none=len(same))
-        record_classified(same, before, classification, data_class, None, actor=actor)
+        record_classified({column: labels[column] for column in same}, classification, data_class, None, actor=actor)
     return len(columns)
 
 

@@ -5,7 +5,7 @@ Rows are never deleted: what is gone is marked, so that it comes back with its c
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +29,7 @@ from apps.engines.base import ColumnInfo, EngineError, TableInfo, TableName
 _BATCH: Final = 2000
 _MAX_COMMENT: Final = 2000
 _MAX_TYPE: Final = 255
+_LISTED: Final = 200  # columns in one entry of the record
 # Tens of thousands of rows change in one statement each.
 _UPDATE_TABLES: Final = sql.SQL(
     "UPDATE {} t SET kind = d.kind, comment = d.comment, estimated_rows = d.estimated_rows, gone_at = NULL,"
@@ -85,8 +86,11 @@ def _keep(*, seen: Database, found: Sequence[TableInfo]) -> None:
     database.save(update_fields=["synced_at", "sync_error", "sync_wanted_at"])
     counts = asdict(differences.counts())
     if wanted or any(counts.values()):
-        facts = {**counts, "tables": len(found)}
-        audit.record(Action.CATALOG_SYNCED, actor="worker", subject=database.audit_id, facts=facts)
+        facts, texts = {**counts, "tables": len(found)}, {}
+        if followed := differences.followed:
+            facts["labels_followed"] = len(followed)
+            texts["labels"] = "\n".join(followed[:_LISTED])
+        audit.record(Action.CATALOG_SYNCED, actor="worker", subject=database.audit_id, facts=facts, disclosed=texts)
         nudge()
 
 
@@ -147,9 +151,14 @@ def _write(database: Database, differences: Differences, now: datetime) -> None:
         for column in info.columns
     ]
     _copy_columns([*differences.new_columns, *of_new_tables], now)
-    if differences.heirs:
-        by_name = {info.table: table for table, info in zip(new, differences.new_tables, strict=True)}
-        inherit_limits([(gone, by_name[table]) for gone, table in differences.heirs])
+    _relabel(differences.relabelled)
+    for heir in differences.heirs:
+        inherit_limits(heir.pk, database.tables.get(schema=heir.table.schema, name=heir.table.name), heir.columns)
+
+
+def _relabel(labels: Mapping[int, Label]) -> None:
+    for pk, label in labels.items():
+        Column.objects.filter(pk=pk).update(**label._asdict())
 
 
 def _new_table(database: Database, info: TableInfo, now: datetime) -> Table:

@@ -91,7 +91,7 @@ class ColumnInfo:
 @dataclass(frozen=True)
 class TableInfo:
     table: TableName
-    kind: str  # table | partitioned table | view | materialized view | foreign table
+    kind: str  # table | partitioned table | partition (or inheritance child) | view | materialized view | foreign table
     columns: tuple[ColumnInfo, ...]
     estimated_rows: int  # -1 when never analysed
     comment: str

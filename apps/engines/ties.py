@@ -4,7 +4,7 @@ A constraint, an index, a trigger or a policy that looks at a masked column toge
 others an oracle: writing it reveals, by an error or by its absence, what the masked one holds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -25,12 +25,16 @@ class TieKind(StrEnum):
     TRIGGER = "trigger"
     POLICY = "policy"
     RULE = "rule"
-    PARTITION_KEY = "partition key"
+    PARTITION_KEY = "partition key"  # or a check that only a partition or child has
+    CLUSTER = "clustered index"  # by which the rows were put on the disk
+    CASCADE = "cascading foreign key"  # of another table (`others`), whose rows change at `events`
+    EVALUATED = "evaluated expression"  # of a check or index, by somebody's function or never validated: at each UPDATE
+    DEFAULT = "unique default"  # a unique index of columns that an INSERT fills with constants
 
 
 @dataclass(frozen=True, order=True)
 class Tie:
-    """What looks at several columns of one table at once. `events` of a trigger: INSERT, UPDATE, DELETE."""
+    """What looks at several columns of one table at once. `events`: the INSERT, UPDATE, DELETE that wake it."""
 
     kind: TieKind
     name: str
@@ -40,6 +44,7 @@ class Tie:
 
 
 _ORDERS: Final = frozenset({TieKind.UNIQUE, TieKind.INDEX, TieKind.EXPRESSION, TieKind.EXCLUSION})
+_STATEMENTS: Final = frozenset({TieKind.TRIGGER, TieKind.RULE, TieKind.CASCADE, TieKind.EVALUATED, TieKind.DEFAULT})
 
 
 def read_only(
@@ -80,7 +85,27 @@ def refused_writes(
                 refused.setdefault(event, f"is rewritten by the rule {tie.name}, which sees masked columns")
         elif tie.kind is TieKind.REFERENCE and _oracle(tie, hidden, elsewhere):
             refused.setdefault("DELETE", f"would tell by the {tie.kind} {tie.name} what a masked column holds")
+        elif tie.kind is TieKind.CASCADE and "DELETE" in tie.events and _reaches_masked(tie, elsewhere):
+            refused.setdefault("DELETE", _changing(tie))
+        elif tie.kind is TieKind.EVALUATED and _names(tie, hidden):
+            refused.setdefault("UPDATE", f"evaluates {tie.name} on masked columns, and what that says cannot be told")
+        elif tie.kind is TieKind.DEFAULT and _names(tie, hidden):  # the others are read-only
+            refused.setdefault("INSERT", f"would tell by {tie.name} whether a masked column holds its default")
     return refused
+
+
+def not_updatable(
+    ties: Iterable[Tie], columns: Iterable[str], *, masked_elsewhere: Iterable[tuple[str, str, str]] = ()
+) -> dict[str, str]:
+    """Column -> why it may be inserted and not updated.
+
+    What a foreign key does to other rows is done with their owner's rights: an error shows the whole row.
+    """
+    elsewhere, why = frozenset(masked_elsewhere), dict[str, str]()
+    for tie in sorted(ties):
+        if tie.kind is TieKind.CASCADE and "UPDATE" in tie.events and _reaches_masked(tie, elsewhere):
+            why |= {column: _changing(tie) for column in columns if _names(tie, {column}) and column not in why}
+    return why
 
 
 def needs_order(ties: Iterable[Tie], masked: Iterable[str]) -> bool:
@@ -88,9 +113,16 @@ def needs_order(ties: Iterable[Tie], masked: Iterable[str]) -> bool:
     hidden = frozenset(masked)
     return any(
         (tie.kind in _ORDERS and _mixes(tie, hidden))
-        or (tie.kind is TieKind.PARTITION_KEY and not hidden.isdisjoint(tie.columns))
+        or (tie.kind in (TieKind.PARTITION_KEY, TieKind.CLUSTER) and not hidden.isdisjoint(tie.columns))
         for tie in ties
     )
+
+
+def told_by_place(ties: Iterable[Tie], masked: Iterable[str]) -> str | None:
+    """A masked column that says in which partition or child a row lies: a plan tells where it was found."""
+    hidden = frozenset(masked)
+    found = (hidden.intersection(tie.columns) for tie in ties if tie.kind is TieKind.PARTITION_KEY)
+    return min((column for columns in found for column in columns), default=None)
 
 
 def shows_masked(ties: Iterable[Tie], masked: Iterable[str]) -> Mapping[str, str]:
@@ -106,9 +138,9 @@ def shows_masked(ties: Iterable[Tie], masked: Iterable[str]) -> Mapping[str, str
 
 
 def _oracle(tie: Tie, hidden: frozenset[str], elsewhere: frozenset[tuple[str, str, str]]) -> bool:
-    if tie.kind is TieKind.INDEX:
+    if tie.kind in (TieKind.INDEX, TieKind.CLUSTER):
         return False
-    if tie.kind in (TieKind.TRIGGER, TieKind.RULE):
+    if tie.kind in _STATEMENTS:
         return False  # forbids the whole statement: see refused_writes()
     if not elsewhere.isdisjoint(tie.others):
         return True
@@ -120,6 +152,19 @@ def _mixes(tie: Tie, hidden: frozenset[str]) -> bool:
     if EVERYTHING in tie.columns:
         return bool(hidden)
     return not hidden.isdisjoint(tie.columns) and not hidden.issuperset(tie.columns)
+
+
+def _names(tie: Tie, columns: Collection[str]) -> bool:
+    return bool(columns) and (EVERYTHING in tie.columns or not set(columns).isdisjoint(tie.columns))
+
+
+def _reaches_masked(tie: Tie, elsewhere: frozenset[tuple[str, str, str]]) -> bool:
+    """Whether the other table has any masked column."""
+    return not {other[:2] for other in tie.others}.isdisjoint(column[:2] for column in elsewhere)
+
+
+def _changing(tie: Tie) -> str:
+    return f"would change rows with masked columns by the {tie.kind} {tie.name}"
 
 
 def _reason(tie: Tie, hidden: frozenset[str]) -> str:

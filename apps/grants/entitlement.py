@@ -7,13 +7,15 @@ from apps.catalog.names import quoted
 from apps.engines.base import TableName
 from apps.grants.surplus import allowed, withdrawal
 from apps.policies.facts import Outcome, Verdict
+from apps.requests.asking import check_notifying
+from apps.requests.errors import Refused
 from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
 
 
 def refusal(request: AccessRequest) -> str:
     """A sentence that says why this may not be granted any more; empty when it may."""
-    return _of_person(request) or _of_votes(request) or _of_tables(request)
+    return _of_person(request) or _of_votes(request) or _of_tables(request) or _of_listeners(request)
 
 
 def _of_person(request: AccessRequest) -> str:
@@ -50,3 +52,12 @@ def _of_tables(request: AccessRequest) -> str:
         return f"{quoted(missing[0])} is gone from {request.database.slug}: ask again without it."
     found = withdrawal(request.effective, allowed(request.database, wanted))
     return found.reason if found else ""
+
+
+def _of_listeners(request: AccessRequest) -> str:
+    """Functions that notify may have come since."""
+    try:
+        check_notifying(request.database, request.connection)
+    except Refused as refusal:
+        return refusal.sentence
+    return ""

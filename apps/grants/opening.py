@@ -3,6 +3,7 @@
 import logging
 from datetime import datetime
 
+from django.db import Error
 from django.db.models import Q, QuerySet
 
 from apps.audit.actions import Action
@@ -26,7 +27,13 @@ def open_approved() -> list[Grant]:
     """Queue a grant for each, or refuse it with a sentence where it may no longer be made."""
     opened = []
     for request_id in to_open(clock.now()).order_by("starts_at", "submitted_at").values_list("pk", flat=True):
-        grant, why = _open(request_id=request_id)
+        try:
+            grant, why = _open(request_id=request_id)
+        except Error:
+            raise
+        except Exception:  # the others are not to wait for it
+            log.exception("The request %s could not be opened; it is tried again.", request_id)
+            continue
         if grant is not None:
             opened.append(grant)
         elif why:

@@ -48,7 +48,7 @@ _HOW_IT_ENDED: Final = {
     EndCause.EXPIRED.value: "Your access to {} has ended: its time was up.",
     EndCause.RELEASED.value: "Your access to {} has ended: you gave it back.",
     EndCause.REVOKED.value: "Your access to {} was revoked and has ended.",
-    EndCause.DRIFTED.value: "Your access to {} has ended: too much had come within its reach; its page says what.",
+    EndCause.DRIFTED.value: "Your access to {} has ended: it was no longer as approved; its page says why.",
 }
 # Their reasons are sentences about the catalog, written for the holder.
 _SAYS_WHY: Final = frozenset({EndCause.MASKED.value, EndCause.PAUSED.value})
@@ -165,7 +165,7 @@ def _drifted(line: Line, grant: Grant) -> Iterator[Told]:
             *eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database),
             *people_with_duty(Duty.SECURITY),
         ]
-        text = f"Live access to {slug} was ended, because too much had come within its reach: {_first(line, 'opened')}"
+        text = f"Live access to {slug} was ended, because it was no longer as approved: {_first(line, 'opened')}"
     else:
         people = list(people_with_duty(Duty.DBA))
         text = f"On {slug} something has changed under live access: {_first(line, 'changed')}"

@@ -103,13 +103,19 @@ def _takeable(wanted: Sequence[Step], facts: Facts) -> tuple[tuple[Step, ...], l
         instead = Step(StepKind.GROUP, step.needed, SECURITY.group)
         steps.append(instead)
         if step.key != SECURITY.key:
-            said.append(f"Nobody is there who could decide as {_role(step)}, so this step goes to security.")
+            said.append(f"{_why_not(step, people)}, so this step goes to security.")
         if not can_fill(steps, people):
             said.append(
                 "The group security has too few people for it: nobody can approve this request as things are. "
                 "Please tell your database administrators."
             )
     return tuple(steps), said
+
+
+def _why_not(step: Step, people: Mapping[str, Sequence[str]]) -> str:
+    if people.get(step.key):
+        return f"Whoever could decide as {_role(step)} is needed for another step"
+    return f"Nobody is there who could decide as {_role(step)}"
 
 
 def can_fill(steps: Sequence[Step], people: Mapping[str, Sequence[str]]) -> bool:

@@ -85,12 +85,12 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
     _check_server(database)
     resolved = resolve(database, _names(ask.tables, field="tables"))
     unmask = resolve_columns(database, resolved.tables, _names(ask.unmask, field="unmask"))
-    known = masked.know(database, resolved.tables)
-    views = masking.views(database, resolved.tables)
-    scope = EffectiveScope(database=database.pk, tables=resolved.tables, unmask=unmask, views=views, **kind)
+    seen = masking.seen(database, resolved.tables)
+    known = masked.know(database, resolved.tables, masks=seen.masks)
+    scope = EffectiveScope(database=database.pk, tables=resolved.tables, unmask=unmask, views=seen.views, **kind)
     masked.refuse_paused(known)
     masked.check(scope, known)
-    _check_notifying(database, scope.connection)
+    check_notifying(database, scope.connection)
     facts, verdict = _judged(actor, scope, resolved, known)
     return Analysis(
         database=database, reason=reason, ticket=ticket, scope=scope, facts=facts, verdict=verdict, known=known
@@ -155,8 +155,8 @@ def _database(actor: User, slug: str) -> Database:
     return database
 
 
-def _check_notifying(database: Database, connection: str) -> None:
-    """A function that notifies tells whoever listens what it likes, masked or not (field notes S6)."""
+def check_notifying(database: Database, connection: str) -> None:
+    """A function that notifies tells whoever listens what it likes, masked or not (field notes S6). Raises Refused."""
     if connection != Connection.DIRECT:
         return
     there = Column.objects.masked().filter(table__database=database, table__gone_at=None, gone_at=None)
@@ -164,8 +164,8 @@ def _check_notifying(database: Database, connection: str) -> None:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         raise Refused(
             f"A credential of your own is not given in {database.slug}: there are functions that notify whoever "
-            f"listens, and may tell masked values ({', '.join(names[:_SHOWN])}{more}). Ask for the console, or ask a "
-            "database administrator to accept them on the page of the database.",
+            f"listens, and may tell masked values ({', '.join(names[:_SHOWN])}{more}). A database administrator "
+            "can accept them on the page of the database.",
             field="connection",
         )
 

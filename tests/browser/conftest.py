@@ -33,7 +33,8 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+# Closed after each file of tests: its event loop would keep Django from the database in whatever comes next.
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)

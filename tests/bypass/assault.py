@@ -19,7 +19,7 @@ from apps.engines.masks import HIDDEN, parse
 from apps.engines.postgresql import PostgresEngine, names, scram
 from tests.bypass import sentinels
 from tests.bypass.attack import Attack
-from tests.bypass.sentinels import Secret
+from tests.bypass.sentinels import Recogniser, Secret
 from tests.bypass.wire import Wire
 from tests.support.targets import TargetServer
 
@@ -53,8 +53,10 @@ def _view(
 VIEWS: Final = (
     _view("accounts", "id", "label", "amount", "secret", masks={"secret": "hidden"}),
     _view("events", "id", "happened", "kind", "who", masks={"who": "hidden"}),
+    _view("members", "id", "team_id", "note", "flag", "oath", masks={"flag": "hidden", "oath": "hidden"}),
     _view("people", *_SHOWN, *_MASKS, *_HIDDEN, masks=_MASKS | dict.fromkeys(_HIDDEN, str(HIDDEN))),
     _view("prices", "id", "region", "cost", masks={"cost": "hidden"}),
+    _view("teams", "id", "label"),
     _view("visits", "id", "person_id", "place"),
 )
 STAFF: Final = _view("staff", "id", "region", "level", "memo", row_filter=RowFilter("region", Operator.EQUAL, ("EU",)))
@@ -75,6 +77,7 @@ class Company:
     badges: list[int]
     who: dict[int, str]
     secret_words: list[str]
+    oaths: list[str]
 
     @cached_property
     def secrets(self) -> tuple[Secret, ...]:
@@ -83,7 +86,12 @@ class Company:
         found += [Secret("staff.memo", sentinels.of_text(memo)) for memo in self.memos]
         found += [Secret("events.who", sentinels.of_text(word)) for word in self.who.values()]
         found += [Secret("accounts.secret", sentinels.of_text(word)) for word in self.secret_words]
+        found += [Secret("members.oath", sentinels.of_text(word)) for word in self.oaths]
         return (*found, *(Secret("badges.no", sentinels.of_number(number)) for number in self.badges))
+
+    @cached_property
+    def recognised(self) -> Recogniser:
+        return Recogniser(self.secrets)
 
     def admin(self) -> psycopg.Connection:
         return self.server.admin(self.database)
@@ -123,6 +131,7 @@ class Company:
             "events_by_who": sorted(self.who, key=lambda key: self.who[key]),
             "without_ssn": [row["id"] for row in rows if row["ssn"] is None],
             "of_one_salary": [8, 9],
+            "flagged": [3],
             "distinct": [(len(rows) - 1, len(rows) - 1)],
             "lengths": [row["ssn"] and len(row["ssn"]) for row in rows],
         }
@@ -238,12 +247,11 @@ def leaks_of(attack: Attack, attacker: Attacker, other: str) -> list[str]:
             attacker.run(step)
         if attack.guess is not None and attack.guess(attacker) == company.truths()[attack.truth]:
             found.append(f"inferred {attack.truth}")
-    heard, sent = attacker.wire.heard, "\n".join(attacker.sent).encode()
-    for secret in company.secrets:
-        # What the attacker said comes back in errors and plans, and tells nothing.
-        if any(form in heard for form in secret.forms if form and form not in sent) and secret.forms[0] not in sent:
-            found.append(f"heard {secret.where}")
-    return found
+    # What the attacker said comes back in errors and plans, and tells nothing.
+    sent = "\n".join(attacker.sent).encode()
+    heard = company.recognised.within(attacker.wire.heard)
+    told = {secret.where for secret, form in heard if form not in sent and secret.forms[0] not in sent}
+    return found + [f"heard {where}" for where in sorted(told)]
 
 
 @contextmanager
@@ -273,6 +281,7 @@ def founded(server: TargetServer) -> Iterator[Company]:
         badges=[sentinels.number() for _ in range(12)],
         who={key: sentinels.word() for key in range(1, 41)},
         secret_words=[sentinels.word() for _ in range(3)],
+        oaths=[sentinels.word() for _ in range(4)],
     )
     with server.admin(database) as admin:
         admin.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(owner)))
@@ -315,6 +324,12 @@ def _fill(admin: psycopg.Connection, company: Company) -> None:
         )
         cursor.execute("INSERT INTO app.visits (person_id, place) SELECT id, 'Bonn' FROM app.people")
         cursor.execute("INSERT INTO open.notes (line) VALUES ('hello')")
+        cursor.execute("INSERT INTO app.teams SELECT n, 'team' FROM generate_series(1, 5) n")
+        cursor.executemany(
+            "INSERT INTO app.members VALUES (%s, %s, 'm', %s, %s)",
+            [(number, number, number == 3, oath) for number, oath in enumerate(company.oaths, 1)],
+        )
+        cursor.execute("ALTER TABLE app.members ADD CHECK (oath::numeric > 0) NOT VALID")
 
 
 def _psql(server: TargetServer, script: str) -> None:

@@ -94,6 +94,17 @@ BEGIN
 END $$;
 CREATE TRIGGER told BEFORE INSERT OR UPDATE ON app.accounts FOR EACH ROW EXECUTE FUNCTION app.told();
 
+-- A change to a team changes its members with their owner's rights, and each member is checked anew.
+CREATE TABLE app.teams (id int PRIMARY KEY, label text);
+CREATE TABLE app.members (
+  id int PRIMARY KEY,
+  team_id int NOT NULL CHECK (team_id < 500) REFERENCES app.teams ON UPDATE CASCADE ON DELETE SET NULL,
+  note text,
+  flag boolean NOT NULL DEFAULT true,
+  oath text
+);
+CREATE UNIQUE INDEX one_flag ON app.members (flag) WHERE flag;
+
 -- Only rows of the region EU are shown of it.
 CREATE TABLE app.staff (
   id int PRIMARY KEY,

@@ -5,7 +5,8 @@ import hashlib
 import secrets
 import struct
 import uuid
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -34,6 +35,25 @@ class Secret:
 
     where: str  # people.ssn of 7
     forms: tuple[bytes, ...]
+
+
+class Recogniser:
+    """Finds any form of any secret in what was heard, in one pass."""
+
+    _HEAD = 5  # bytes; no form is shorter
+
+    def __init__(self, secrets_: Iterable[Secret]) -> None:
+        self._by_head: dict[bytes, list[tuple[Secret, bytes]]] = defaultdict(list)
+        for secret in secrets_:
+            for form in secret.forms:
+                assert len(form) >= self._HEAD, form
+                self._by_head[form[: self._HEAD]].append((secret, form))
+
+    def within(self, heard: bytes) -> Iterator[tuple[Secret, bytes]]:
+        for start in range(len(heard) - self._HEAD + 1):
+            for secret, form in self._by_head.get(heard[start : start + self._HEAD], ()):
+                if heard.startswith(form, start):
+                    yield secret, form
 
 
 def person(number_: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _BLUNT = (
     *("order by region", "order ordered by region", "order limited", "order distinct on", "order grouped"),
     *("order by a window", "order merged", "order by a cursor", "order distinct on, other plans switched off"),
 )
-TABLES = ("accounts", "events", "people", "prices", "staff", "visits")
+TABLES = ("accounts", "events", "members", "people", "prices", "staff", "teams", "visits")
 
 
 @pytest.fixture(scope="session")

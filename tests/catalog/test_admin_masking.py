@@ -138,13 +138,35 @@ def test_data_classes_when_added_and_changed(dana: Client) -> None:
 # Tables --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("wanted", ["sales.customers", '"sales"."customers"', "customers"])
+def test_tables_when_looked_for_by_their_full_name(dana: Client, customers: Table, wanted: str) -> None:
+    listed = dana.get(address("table", "changelist"), {"q": wanted}).context["cl"].result_list
+    assert customers in listed
+
+
+def test_columns_when_looked_for_by_their_full_name(dana: Client, customers: Table) -> None:
+    column = customers.columns.get(name="email")
+    listed = dana.get(address("column", "changelist"), {"q": str(column)}).context["cl"].result_list
+    assert {str(one) for one in listed} == {str(column)}
+
+
+def test_limit_rows_when_its_column_is_gone(dana: Client, people: Cast) -> None:
+    orders = Table.objects.get(database=people.shop, name="orders")
+    services.add_filter(actor=people.dana, table_id=orders.pk, column="id", operator="=", values=["1"])
+    said = "This column is not there any more"
+    pages = (address("table", "limit_rows", orders.pk), address("table", "change", orders.pk))
+    assert not any(said in text(dana.get(page)) for page in pages)
+    orders.columns.filter(name="id").update(gone_at=timezone.now())
+    assert all(said in text(dana.get(page)) for page in pages)
+
+
 def test_pause_when_confirmed_with_a_reason(dana: Client, people: Cast, customers: Table) -> None:
     page, row = address("table", "pause", customers.pk), address("table", "change", customers.pk)
     assert page in text(dana.get(row))
-    assert "Every grant on sales.customers ends within seconds" in text(dana.get(page))
+    assert "Every grant on sales.customers in shop ends within seconds" in text(dana.get(page))
     assert "This field is required" in text(dana.post(page, {"reason": ""}))
     answer = text(dana.post(page, {"reason": "Wider <columns>"}, follow=True))
-    assert "Paused: grants on sales.customers end now" in answer
+    assert "Paused: grants on sales.customers in shop end now" in answer
     assert "paused by dana since" in answer
     assert f'<a href="{page}">Resume masking</a>' in answer
     assert "Wider &lt;columns&gt;" in answer
@@ -287,7 +309,7 @@ def test_download_classification_when_pressed(dana: Client, people: Cast) -> Non
 def test_upload_classification_when_confirmed(dana: Client, people: Cast, upload: Callable[[str | bytes], Any]) -> None:
     answer = upload(HEADER + "sales,customers,region,internal,,\r\nhr,employees,salary,public,,\r\n")
     page = text(answer)
-    assert "2 rows, of which 2 change a column" in page
+    assert "Rows read: 2; columns that would change: 2" in page
     assert "1 column will be LESS protected than now." in page
     assert page.index("hr.employees.salary") < page.index("sales.customers.region")
     assert last_entry() is None

@@ -127,8 +127,13 @@ def test_import_classification_when_it_says_something(people: Cast) -> None:
     assert (email.classification, email.data_class) == ("restricted", "")
     entry = last_entry()
     assert (entry.action, entry.actor) == ("classification.imported", people.dana.audit_id)
-    assert entry.facts == {"rows": 3, "columns": 3, "lowered": 1, "after": {"restricted": 2, "internal": 1}}
-    assert "hr.employees.salary" in entry.texts["columns"]
+    before, after = {"confidential": 1, "none": 1, "restricted": 1}, {"restricted": 2, "internal": 1}
+    assert entry.facts == {"rows": 3, "columns": 3, "lowered": 1, "before": before, "after": after}
+    assert entry.texts["columns"].splitlines() == [
+        "sales.customers.email: confidential email → restricted",
+        "hr.employees.salary: restricted salary → restricted salary null",
+        "sales.customers.region: none → internal",
+    ]
 
 
 @pytest.mark.parametrize(

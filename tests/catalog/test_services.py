@@ -424,9 +424,22 @@ def test_classify_when_said_again(people: Cast) -> None:
         "databases": [people.shop.pk],
         "ids": [column.pk],
     }
-    assert entry.texts == {"columns": "sales.orders.placed_at"}
+    assert entry.texts == {"columns": "sales.orders.placed_at: none → internal location"}
     services.classify(actor=people.dana, column_id=column.pk, classification="internal", data_class="location")
     assert last_entry() == entry
+
+
+def test_classify_when_only_the_mask_changes(people: Cast) -> None:
+    """An auditor can tell from the record alone what was shown before, and what is shown since."""
+    email = Column.objects.get(table__database=people.shop, name="email")
+    for mask in ("hidden", "partial(4,4)"):
+        services.classify(
+            actor=people.dana, column_id=email.pk, classification="confidential", data_class="email", mask=mask
+        )
+    entry = last_entry()
+    assert entry.facts["before"] == {"confidential email hidden": 1}
+    line = "sales.customers.email: confidential email hidden → confidential email partial(4,4)"
+    assert entry.texts == {"columns": line}
 
 
 @pytest.mark.parametrize(
@@ -449,7 +462,7 @@ def test_classify_many_when_there_are_many(people: Cast) -> None:
     entry = last_entry()
     assert entry.subject == "catalog"
     assert (entry.facts["columns"], len(entry.facts["ids"])) == (301, 200)
-    assert entry.facts["before"] == {"none": 300, "confidential": 1}
+    assert entry.facts["before"] == {"none": 300, "confidential email": 1}
     assert entry.facts["databases"] == sorted([people.shop.pk, people.staging.pk])
     assert Column.objects.filter(classification=Classification.RESTRICTED, data_class="email").exists()
 

@@ -247,8 +247,10 @@ def test_accept_suggestions_when_some_wait(shop: Database, people: Cast) -> None
     }  # fmt: skip
     assert all(entry.facts["before"] == {"none": 1} for entry in told)
     assert sorted(entry.texts["columns"] for entry in told) == [
-        "hr.staff.salary", "sales.customers.born", "sales.customers.contact",
-    ]  # fmt: skip
+        "hr.staff.salary: none → restricted salary",
+        "sales.customers.born: none → confidential date_of_birth",
+        "sales.customers.contact: none → confidential email",
+    ]
 
 
 def test_accept_suggestions_when_classified_meanwhile(shop: Database) -> None:

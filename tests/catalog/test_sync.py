@@ -90,12 +90,91 @@ def test_run_sync_when_a_column_is_renamed(orders: Database, engine: FakeEngine)
     sync(orders)
     assert Column.objects.get(name="mail").classification == "confidential"
     assert Column.objects.get(name="email").gone_at is not None
-    assert last_entry().facts == NOTHING | {"columns_added": 1, "columns_gone": 1, "tables": 1}
+    followed = {"columns_added": 1, "columns_gone": 1, "tables": 1, "labels_followed": 1}
+    assert last_entry().facts == NOTHING | followed
+    assert last_entry().texts == {"labels": "sales.orders.mail: none → confidential"}
     engine.tables = {"sales.orders": ["id bigint", "email text", "mail text"]}
     sync(orders)
     email = Column.objects.get(name="email")
     assert (email.gone_at, email.classification) == (None, "confidential")
     assert last_entry().facts["columns_returned"] == 1
+
+
+@pytest.mark.parametrize(
+    "columns", [["id", "note"], ["id", "note", "email", "other"], ["id", "note", "extra", "email"]]
+)
+def test_run_sync_when_a_masked_column_takes_a_known_name(
+    database: Database, engine: FakeEngine, columns: list[str]
+) -> None:
+    """`note` is dropped, or has another name now, and `email` is called `note`: its values are still masked."""
+    engine.tables = {"sales.orders": ["id", "email", "note"]}
+    sync(database)
+    for name, level in (("email", "confidential"), ("note", "internal")):
+        services.classify(actor="operator", column_id=Column.objects.get(name=name).pk, classification=level)
+    engine.tables = {"sales.orders": columns}
+    sync(database)
+    note = Column.objects.get(name="note")
+    assert note.classification == "confidential"
+    assert last_entry().texts["labels"].splitlines()[0] == "sales.orders.note: internal → confidential"
+    sync(database)  # the next reading finds nothing new
+    assert Column.objects.get(name="note").classification == "confidential"
+
+
+def test_run_sync_when_a_new_name_is_given_to_a_column_whose_name_lives_on(
+    orders: Database, engine: FakeEngine
+) -> None:
+    """`email` is renamed, and what is added then is called `email`."""
+    engine.tables = {"sales.orders": ["id bigint", "plain text", "email text"]}
+    sync(orders)
+    assert set(Column.objects.exclude(name="id").values_list("name", "classification")) == {
+        ("plain", "confidential"),
+        ("email", "confidential"),
+    }
+
+
+def test_run_sync_when_masked_columns_change_names(database: Database, engine: FakeEngine) -> None:
+    """Which mask is whose cannot be told for certain, so that both hide everything."""
+    engine.tables = {"s.t": ["phone", "mail"]}
+    sync(database)
+    for name, mask in (("phone", "partial(0,2)"), ("mail", "email")):
+        column = Column.objects.get(name=name)
+        services.classify(actor="operator", column_id=column.pk, classification="confidential", mask=mask)
+    engine.tables = {"s.t": ["mail", "phone"]}
+    sync(database)
+    assert set(Column.objects.values_list("classification", "mask_override")) == {("confidential", "hidden")}
+
+
+@pytest.mark.parametrize("known_as", ["gone", "there"])
+def test_run_sync_when_a_masked_table_takes_a_known_name(orders: Database, engine: FakeEngine, known_as: str) -> None:
+    """Also where a table of that name was there once, or until now."""
+    masked, other = engine.tables, {"sales.old": ["id int"]}
+    engine.tables = masked | other
+    sync(orders)
+    if known_as == "gone":
+        engine.tables = masked
+        sync(orders)
+    services.add_filter(
+        actor="operator",
+        table_id=Table.objects.get(name="orders").pk,
+        column="id",
+        operator="<",
+        values=["7"],
+    )
+    engine.tables = {"sales.old": masked["sales.orders"]}
+    sync(orders)
+    old = Table.objects.get(name="old")
+    assert old.columns.get(name="email").classification == "confidential"
+    assert [str(row.row_filter) for row in old.standing_filters.all()] == ["id < '7'"]
+    sync(orders)
+    assert old.standing_filters.count() == 1
+
+
+def test_run_sync_when_a_masked_table_is_renamed_and_another_one_takes_its_name(
+    orders: Database, engine: FakeEngine
+) -> None:
+    engine.tables = {"sales.orders": ["number int"], "sales.orders_old": ["id bigint", "email text"]}
+    sync(orders)
+    assert Table.objects.get(name="orders_old").columns.get(name="email").classification == "confidential"
 
 
 @pytest.mark.parametrize(

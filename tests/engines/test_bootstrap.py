@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from apps.engines.base import Refused, Severity
+from apps.engines.base import Refused, Severity, TableName
 from apps.engines.postgresql import PostgresEngine, names, scram
 from tests.engines.conftest import ORDERS, SALARIES, Shop, a_spec, psql
+from tests.engines.viewing import a_view_spec, viewed
 
 VERIFIER = scram.verifier("pencil")
 ANOTHER = "COMMENT ON ROLE jitportal IS 'jitportal portal=another manager'"
@@ -55,6 +56,27 @@ def test_bootstrap_sql_when_only_some_schemas_are_named(engine: PostgresEngine, 
     with pytest.raises(Refused, match="cannot give"):
         engine.open_login(newest.target, a_spec(there, replace(ORDERS, schema="b", name="t")))
     newest.server.drop_database(other)
+
+
+def test_open_login_when_a_schema_is_newer_than_the_bootstrap(engine: PostgresEngine, shop: Shop) -> None:
+    """The SQL in the sentence is all that its administrator has to run."""
+    shop.run('CREATE SCHEMA "Odd.Name"; CREATE TABLE "Odd.Name"."T" ()')
+    spec = a_spec(shop, replace(ORDERS, schema="Odd.Name", name="T"))
+    with pytest.raises(Refused) as refusal:
+        engine.open_login(shop.target, spec)
+    sentence = refusal.value.sentence
+    assert 'USAGE on the schema “Odd.Name”; SELECT on "Odd.Name"."T"' in sentence
+    shop.run(sentence.partition("The SQL is: ")[2])
+    assert engine.open_login(shop.target, spec)
+
+
+def test_open_login_when_a_masked_schema_is_newer_than_the_bootstrap(engine: PostgresEngine, shop: Shop) -> None:
+    shop.run("CREATE SCHEMA later; CREATE TABLE later.people (id int PRIMARY KEY, email text)")
+    spec = a_view_spec(shop, viewed(shop, TableName("later", "people"), {"email": "hidden"}))
+    with pytest.raises(Refused, match="may not use the schema of") as refusal:
+        engine.open_login(shop.target, spec)
+    shop.run(refusal.value.sentence.partition("again, or: ")[2])
+    assert engine.open_login(shop.target, spec)
 
 
 def test_bootstrap_sql_when_the_server_is_another_portals(newest: Shop) -> None:
@@ -205,6 +227,19 @@ def test_preflight_when_something_is_dangerous(
     for part in said:
         assert part in warnings
     assert sentences(engine, shop, Severity.ERROR) == ""
+
+
+def test_preflight_when_an_event_trigger_runs_somebodys_function(engine: PostgresEngine, shop: Shop) -> None:
+    """The portal makes views and grants, which fires it: as the masker, in the manager's session."""
+    shop.run(
+        "CREATE FUNCTION sales.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
+        "CREATE EVENT TRIGGER w ON ddl_command_end EXECUTE FUNCTION sales.watch()",
+    )
+    assert sentences(engine, shop, Severity.ERROR) == ""
+    shop.run(f"ALTER FUNCTION sales.watch() OWNER TO owner_{shop.database}")
+    errors = sentences(engine, shop, Severity.ERROR)
+    assert f"w (sales.watch() of owner_{shop.database})" in errors
+    assert "ALTER EVENT TRIGGER w DISABLE;" in errors
 
 
 def test_preflight_when_its_fixes_are_run(engine: PostgresEngine, shop: Shop) -> None:

@@ -182,6 +182,16 @@ def test_drift_when_a_view_or_its_table_changed(
     assert changed in " ".join(drift.changed)
 
 
+def test_drift_when_the_schema_of_a_view_is_given_away(engine: PostgresEngine, shop: Shop) -> None:
+    """Its owner could drop the view and put something else in front of the login."""
+    make_crm(shop)
+    spec = a_masked_login(engine, shop)
+    schema = names.view_schemas(spec.scope)["crm"]
+    shop.run(f'ALTER SCHEMA "{schema}" OWNER TO CURRENT_USER')
+    drift = found(engine, shop, [spec])[spec.login]
+    assert f"The schema {schema} belongs to another role" in " ".join(drift.changed)
+
+
 def test_drift_when_a_view_of_another_scope_is_opened(engine: PostgresEngine, shop: Shop) -> None:
     """It may show what was approved there and not here."""
     make_crm(shop)

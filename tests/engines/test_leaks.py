@@ -70,3 +70,37 @@ def test_open_login_when_the_same_table_leaks_beside_its_view(engine: PostgresEn
     assert "can be read through the view sales.v, open to PUBLIC" in refusal(engine, shop, spec)
     shop.run("DROP VIEW sales.v; GRANT SELECT (email) ON crm.people TO PUBLIC")
     assert "crm.people (email) is classified and open to PUBLIC" in refusal(engine, shop, spec)
+
+
+@pytest.mark.parametrize("reading", ["SELECT ssn FROM crm.people", "SELECT * FROM crm.v", "SELECT p FROM crm.people p"])
+def test_open_login_when_a_rule_answers_with_what_is_classified(
+    engine: PostgresEngine, shop: Shop, reading: str
+) -> None:
+    make_crm(shop)
+    shop.run("CREATE VIEW crm.v AS TABLE crm.people", f"CREATE RULE r AS ON INSERT TO sales.orders DO ALSO {reading}")
+    classified = frozenset({(PEOPLE, "ssn")})
+    change = a_view_spec(shop, direct=[ORDERS], level=Level.CHANGE, classified=classified)
+    assert "a rule on sales.orders" in refusal(engine, shop, change)
+    assert opened(engine, shop, a_view_spec(shop, direct=[ORDERS], classified=classified))
+
+
+def test_open_login_when_an_open_table_cascades_into_masked_rows(engine: PostgresEngine, shop: Shop) -> None:
+    make_crm(shop)
+    shop.run(
+        "CREATE TABLE hr.teams (id int PRIMARY KEY)",
+        "CREATE TABLE crm.members (team int REFERENCES hr.teams ON UPDATE CASCADE, oath text)",
+    )
+    shop.bootstrap()
+    members, teams = viewed(shop, TableName("crm", "members"), {"oath": "hidden"}), TableName("hr", "teams")
+    sentence = refusal(engine, shop, a_view_spec(shop, members, direct=[teams], level=Level.CHANGE))
+    assert "Changing hr.teams would also change rows of crm.members" in sentence
+    assert opened(engine, shop, a_view_spec(shop, members, direct=[teams]))
+    plain = viewed(shop, members.table)
+    change = a_view_spec(shop, plain, direct=[teams], level=Level.CHANGE)
+    assert opened(engine, shop, change)
+    shop.run("ALTER TABLE crm.members DROP CONSTRAINT members_team_fkey")
+    live = a_view_spec(shop, members, direct=[teams], level=Level.CHANGE)
+    assert opened(engine, shop, live)
+    shop.run("ALTER TABLE crm.members ADD FOREIGN KEY (team) REFERENCES hr.teams ON UPDATE CASCADE")
+    (drift,) = engine.drift(shop.target, shop.database, [live])
+    assert any("changes rows of crm.members by now" in sentence for sentence in drift.opened)

@@ -33,7 +33,7 @@ def test_samples_when_types_differ(shop: Shop) -> None:
         "CREATE TYPE sales.mood AS ENUM ('sad'); CREATE DOMAIN sales.short AS text CHECK (length(value) < 9)",
         'CREATE TABLE sales.t (a varchar(9), b char(4), "C ""d" date, e uuid, f inet, g numeric, h timestamptz,'
         " j jsonb, k sales.mood, l sales.short, m bytea, n text[], o text GENERATED ALWAYS AS ('x' || 1) STORED,"
-        " p text, q text); GRANT SELECT ON sales.t TO jitportal_masker",
+        " p text, q text); GRANT SELECT, UPDATE ON sales.t TO jitportal_masker",
         "INSERT INTO sales.t VALUES ('a', 'b', '2024-05-17', '00000000-0000-0000-0000-000000000001', '10.0.0.1', 'NaN',"
         " '2024-05-17 00:00Z', '{}', 'sad', 'l', 'm', '{n}', DEFAULT, repeat('é', 5000), NULL)",
     )
@@ -68,7 +68,7 @@ def test_samples_when_a_relation_is_not_plain(shop: Shop) -> None:
         "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing",
         "CREATE FOREIGN TABLE sales.f (a text) SERVER far; CREATE TABLE sales.parent (a text)",
         "CREATE TABLE sales.child () INHERITS (sales.parent); INSERT INTO sales.child VALUES ('child')",
-        "GRANT SELECT ON ALL TABLES IN SCHEMA sales TO jitportal_masker",
+        "GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA sales TO jitportal_masker",
     )
     names = ["v", "m", "r", "p", "p1", "f", "parent", "child"]
     found = _values(shop, *((TableName("sales", name), "a") for name in names))
@@ -77,6 +77,25 @@ def test_samples_when_a_relation_is_not_plain(shop: Shop) -> None:
         "sales.child": ("child",),
         "sales.parent": (),
     }
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "CREATE INDEX ON sales.t (a) WHERE sales.tell(1)",
+        "CREATE INDEX ON sales.t ((sales.tell(1)))",
+        "CREATE STATISTICS sales.trap ON (a || sales.tell(1)), a FROM sales.t",
+    ],
+)
+def test_samples_when_an_index_runs_a_function(trap: str, shop: Shop) -> None:
+    """Planning any query runs it, as whoever plans: the masker, in a session that the function can change."""
+    shop.run(
+        "CREATE TABLE sales.t (a text); INSERT INTO sales.t VALUES ('x'); GRANT ALL ON sales.t TO jitportal_masker",
+        "CREATE FUNCTION sales.tell(int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$BEGIN"
+        " IF current_user ~ 'jitportal' THEN RAISE EXCEPTION 'run as %', current_user; END IF; RETURN true; END$$",
+        trap,
+    )
+    assert _values(shop, (T, "a"), (SALARIES, "salary")) == {(SALARIES, "salary"): ("5000",)}
 
 
 def test_samples_when_the_masker_may_not_read(shop: Shop) -> None:
@@ -94,7 +113,7 @@ def test_samples_when_a_table_is_huge(newest: Shop) -> None:
     newest.run(
         "CREATE TABLE sales.t (a text, b text); INSERT INTO sales.t"
         " SELECT i::text, CASE WHEN i % 3 = 0 THEN 'b' END FROM generate_series(1, 300000) AS i",
-        "GRANT SELECT ON sales.t TO jitportal_masker",
+        "GRANT SELECT, UPDATE ON sales.t TO jitportal_masker",
     )
     found = _values(newest, (T, "a"), (T, "b"))
     assert len(found[T, "a"]) == 200
@@ -132,7 +151,7 @@ def test_samples_when_a_table_becomes_a_view(shop: Shop, monkeypatch: pytest.Mon
                 " $$BEGIN RAISE EXCEPTION 'run as %', current_user; END$$",
                 "ALTER TABLE sales.customers RENAME TO old",
                 "CREATE VIEW sales.customers AS SELECT sales.tell() AS email",
-                "GRANT SELECT ON sales.customers TO jitportal_masker",
+                "GRANT SELECT, UPDATE ON sales.customers TO jitportal_masker",
             )
         seen.append(found)
         return found

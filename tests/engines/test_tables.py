@@ -30,7 +30,7 @@ def test_read_tables_when_there_are_all_kinds(engine: PostgresEngine, shop: Shop
         ("b.m", "materialized view"),
         ("b.none", "table"),
         ("b.p", "partitioned table"),
-        ("b.p1", "table"),
+        ("b.p1", "partition"),
         ("b.t", "table"),
     ]
     assert tables[-1] == TableInfo(

@@ -79,6 +79,14 @@ def test_open_login_when_an_index_mixes_a_masked_column(shop: Shop) -> None:
     assert opened.evidence.views[0].ordered
 
 
+def test_open_login_when_rows_lie_in_the_order_of_a_masked_column(shop: Shop) -> None:
+    make_crm(shop)
+    shop.run("INSERT INTO crm.people (name, salary) VALUES ('Xia', 1000)", "CREATE INDEX pay ON crm.people (salary)")
+    shop.run("CLUSTER crm.people USING pay")
+    with using(shop, a_view_spec(shop, viewed(shop, PEOPLE, {"salary": "null"}))) as (alice, _):
+        assert rows(alice, "SELECT id FROM people") == [(1,), (2,), (3,)]
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -378,6 +386,11 @@ def test_open_login_when_the_source_is_a_view(shop: Shop) -> None:
         ("CREATE TABLE crm.part PARTITION OF crm.parted DEFAULT", "part", "crm.part is a partition"),
         ("CREATE TABLE crm.child () INHERITS (crm.people)", "child", "ask for its parent"),
         (
+            "CREATE TABLE crm.child (CHECK (ssn < 'k')) INHERITS (crm.people)",
+            "people",
+            "divided by its masked column ssn",
+        ),
+        (
             "ALTER TABLE crm.people ADD low text GENERATED ALWAYS AS (lower(ssn)) STORED",
             "people",
             "crm.people.low is made of the masked ssn",
@@ -457,7 +470,7 @@ def test_open_login_when_a_migrators_table_is_asked_for_directly(shop: Shop) -> 
         f"SET ROLE {migrator}; CREATE TABLE sales.late ()"
     )
     said = refusal(shop, a_view_spec(shop, direct=[TableName("sales", "late")]))
-    assert f"Made by “{migrator}”; the SQL is: GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE" in said
+    assert f"Made by “{migrator}”. The SQL is: GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE" in said
     assert f'ALTER DEFAULT PRIVILEGES FOR ROLE "{migrator}" IN SCHEMA "sales"' in said
 
 
@@ -466,6 +479,16 @@ def test_open_login_when_the_schema_is_somebody_elses(engine: PostgresEngine, ne
     spec = a_view_spec(newest, viewed(newest, PEOPLE, MASKS))
     newest.run(f"CREATE SCHEMA {names.view_schemas(spec.scope)['crm']}")
     assert "is not the portal's" in refusal(newest, spec)
+
+
+def test_open_login_when_the_column_that_limits_rows_is_gone(newest: Shop) -> None:
+    make_crm(newest)
+    spec = a_view_spec(newest, viewed(newest, PEOPLE, MASKS, filters=[RowFilter("region", Operator.EQUAL, ("EU",))]))
+    newest.run("ALTER TABLE crm.people RENAME COLUMN region TO area")
+    spec = replace(spec, scope=replace(spec.scope, views=(replace(spec.scope.views[0], columns=("id", "email")),)))
+    said = refusal(newest, spec)
+    assert "Rows of crm.people are limited to region = 'EU', and it has no column region any more" in said
+    assert "read the catalog" not in said
 
 
 def test_open_login_when_several_tables_cannot_be_shown(newest: Shop) -> None:

@@ -216,3 +216,83 @@ def test_change_when_the_masker_may_not_write(newest: Shop) -> None:
     newest.run("REVOKE INSERT, DELETE ON crm.people FROM jitportal_masker")
     spec = a_view_spec(newest, viewed(newest, PEOPLE, MASKS), level=CHANGE)
     assert "jitportal_masker lacks INSERT, DELETE on crm.people" in refusal(newest, spec)
+
+
+@pytest.mark.parametrize(
+    ("key", "statement"),
+    [
+        ("int REFERENCES crm.people ON UPDATE CASCADE CHECK (person < 500)", "UPDATE people SET id = 999 WHERE id = 2"),
+        ("int NOT NULL REFERENCES crm.people ON DELETE SET NULL", "DELETE FROM people WHERE id = 2"),
+    ],
+)
+def test_change_when_a_cascade_would_fail_on_masked_rows(shop: Shop, key: str, statement: str) -> None:
+    """It is done as the owner of the other table, to whom an error shows the whole row."""
+    make_crm(shop)
+    shop.run(f"CREATE TABLE crm.oaths (person {key}, oath text); INSERT INTO crm.oaths VALUES (2, 'sworn')")
+    shop.bootstrap()
+    oaths = viewed(shop, TableName("crm", "oaths"), {"oath": "hidden"})
+    with using(shop, a_view_spec(shop, viewed(shop, PEOPLE), oaths, level=CHANGE)) as (alice, _):
+        denied(alice, statement)
+        alice.execute("INSERT INTO people (id, name) VALUES (77, 'x'); UPDATE people SET name = 'y' WHERE id = 77")
+    plain = a_view_spec(shop, viewed(shop, PEOPLE), viewed(shop, oaths.table), level=CHANGE)
+    with using(shop, plain) as (alice, _), pytest.raises(psycopg.errors.IntegrityError, match="sworn"):
+        alice.execute(statement)
+
+
+def test_change_when_a_cascade_is_seen_by_a_trigger(shop: Shop) -> None:
+    make_crm(shop)
+    shop.run("CREATE TABLE crm.oaths (person int REFERENCES crm.people ON DELETE CASCADE, oath text)")
+    shop.bootstrap()
+    oaths = viewed(shop, TableName("crm", "oaths"), {"oath": "hidden"})
+    with using(shop, a_view_spec(shop, viewed(shop, PEOPLE), oaths, level=CHANGE)) as (alice, _):
+        alice.execute("DELETE FROM people WHERE id = 2")
+    shop.run(
+        "CREATE FUNCTION crm.f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE NOTICE '%', old; RETURN old; END$$",
+        "CREATE TRIGGER f BEFORE DELETE ON crm.oaths FOR EACH ROW EXECUTE FUNCTION crm.f()",
+    )
+    with using(shop, a_view_spec(shop, viewed(shop, PEOPLE), oaths, level=CHANGE)) as (alice, _):
+        denied(alice, "DELETE FROM people WHERE id = 1")
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        "ALTER TABLE crm.people ADD CHECK (ssn::numeric > 0) NOT VALID",
+        "ALTER TABLE crm.people ADD CHECK (crm.fine(ssn))",
+        "CREATE INDEX ON crm.people (crm.fine(ssn))",
+    ],
+)
+def test_change_when_an_update_would_evaluate_the_masked(shop: Shop, prepare: str) -> None:
+    make_crm(shop)
+    shop.run(
+        "CREATE FUNCTION crm.fine(text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE DEBUG 'is % fine?', $1; RETURN true; END$$",
+        prepare,
+    )
+    with using(shop, a_view_spec(shop, viewed(shop, PEOPLE, MASKS), level=CHANGE)) as (alice, opened):
+        denied(alice, "UPDATE people SET name = 'x' WHERE id = 1")
+        alice.execute("INSERT INTO people (name) VALUES ('x')")
+    assert "on masked columns, and what that says cannot be told" in why(opened)["name"]
+    with using(shop, a_view_spec(shop, viewed(shop, PEOPLE, {"email": "email"}), level=CHANGE)) as (alice, _):
+        alice.execute("DELETE FROM people WHERE name = 'x'")
+
+
+def test_change_when_an_insert_would_collide_with_a_masked_default(shop: Shop) -> None:
+    make_crm(shop)
+    shop.run("ALTER TABLE crm.people ADD boss boolean DEFAULT false; UPDATE crm.people SET boss = (id = 1)")
+    with using(shop, a_view_spec(shop, viewed(shop, PEOPLE, {"boss": "hidden"}), level=CHANGE)) as (alice, _):
+        alice.execute("INSERT INTO people (name) VALUES ('x')")
+    shop.run("DELETE FROM crm.people WHERE name = 'x'; CREATE UNIQUE INDEX ON crm.people (boss)")
+    with using(shop, a_view_spec(shop, viewed(shop, PEOPLE, {"boss": "null"}), level=CHANGE)) as (alice, _):
+        denied(alice, "INSERT INTO people (name) VALUES ('y')")
+
+
+def test_change_when_a_generated_column_is_left_out(shop: Shop) -> None:
+    """It tells of the masked one that it is made of, whether the catalog knows it or not."""
+    make_crm(shop)
+    before = viewed(shop, PEOPLE, {"salary": "null"})
+    shop.run("ALTER TABLE crm.people ADD twice int GENERATED ALWAYS AS (salary * 2) STORED, ADD CHECK (twice > grade)")
+    shop.run("CREATE INDEX ON crm.people (region, twice)")
+    with using(shop, a_view_spec(shop, before, level=CHANGE)) as (_, opened):
+        assert why(opened)["grade"] == "is tied to the masked twice by the check constraint people_check"
+        assert opened.evidence.views[0].ordered

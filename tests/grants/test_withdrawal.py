@@ -7,9 +7,10 @@ import pytest
 from apps.approvals.services import approve
 from apps.audit import services as audit
 from apps.catalog.classification import classify_many, save_data_class
-from apps.catalog.models import Column, Database, Table
+from apps.catalog.models import Column, Database, StandingFilter, Table
 from apps.catalog.pausing import pause_table, resume_table
 from apps.catalog.row_filters import add_filter
+from apps.core import clock
 from apps.grants import services, withdrawal
 from apps.grants.clock import Rounds
 from apps.grants.models import Grant
@@ -21,6 +22,8 @@ from tests.factories import Cast, fresh
 from tests.grants.machinery import asked_for
 from tests.grants.odd_engine import put_in
 from tests.grants.shelf import Shelf
+from tests.grants.stage import active as put_live
+from tests.grants.stage import approved as policy_approved
 from tests.grants.stage import approved_by_people, now_in, told
 from tests.support.threads import at_once
 
@@ -281,6 +284,45 @@ def test_look_finds_it_when_nobody_told_of_the_change(
     monkeypatch.setattr(withdrawal, "_EVERY", 0.0)
 
     assert watch.look() == 1
+
+
+def test_look_goes_on_with_others_when_the_rows_of_a_database_cannot_be_read(people: Cast, shelf: Shelf) -> None:
+    """Whoever has taken over the web can write any row of the catalog; that must keep no other grant alive."""
+    poisoned = [put_live(people.alice) for _ in range(2)]
+    grants = [live(people), *poisoned]
+    staging = Table.objects.get(database=people.staging, name="orders")
+    StandingFilter.objects.create(table=staging, column="id", operator="~~", values=["1"], added_at=clock.now())
+    for name in ("shop", "staging"):
+        row = Table.objects.get(database=getattr(people, name), name="orders")
+        pause_table(actor=fresh(people.dana), table_id=row.pk, reason="ids become bigint")
+
+    assert Watch().look() == 1
+
+    now_in(grants[0], GrantStatus.ENDING)
+    StandingFilter.objects.all().delete()
+    assert Watch().look() == 2
+
+
+def test_open_approved_refuses_a_credential_when_functions_notify_by_now(people: Cast, shelf: Shelf) -> None:
+    request = approved(people)
+    seen = {"kind": "notifies", "sentence": "s", "count": 1, "objects": ["sales.tell()"], "fix": ""}
+    Database.objects.filter(pk=people.shop.pk).update(exposure=[seen])
+
+    assert services.open_approved() == []
+
+    request.refresh_from_db()
+    assert "sales.tell()" in request.closed_reason
+
+
+def test_open_approved_goes_on_with_others_when_one_cannot_be_read(people: Cast, shelf: Shelf) -> None:
+    policy_approved(people.alice)
+    staging = Table.objects.get(database=people.staging, name="orders")
+    StandingFilter.objects.create(table=staging, column="id", operator="~~", values=["1"], added_at=clock.now())
+    request = approved(people)
+
+    (grant,) = services.open_approved()
+
+    assert grant.request == request
 
 
 def test_look_asks_nothing_but_what_has_changed_when_nothing_has(

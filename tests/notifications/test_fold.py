@@ -255,11 +255,11 @@ def test_fold_tells_owners_and_security_once_when_live_access_had_to_end(people:
     grants.end_due(server_id=grant.server_id)
 
     assert told(people.alice) == told(people.bob) == ["ready", "ended"]
-    assert "too much had come within its reach" in Notification.objects.filter(user=people.alice).latest("pk").text
+    assert "it was no longer as approved" in Notification.objects.filter(user=people.alice).latest("pk").text
     assert told(people.dana) == told(people.sam) == ["drift"]
     assert told(people.carol) == told(people.audrey) == []
     assert Notification.objects.get(user=people.sam).text == (
-        "Live access to shop-staging was ended, because too much had come within its reach: "
+        "Live access to shop-staging was ended, because it was no longer as approved: "
         "PUBLIC may read sales.customers.email."
     )
 

@@ -393,9 +393,16 @@ def test_evaluate_asks_a_data_owner_when_no_rule_matches_and_when_one_is_broken(
     assert evaluate(asked, parse_rules([{}]), 1).steps == (*STRICTEST, DATA_OWNER)
 
 
-@pytest.mark.parametrize("circle", [(), ("alice",), ("dana",)])
+@pytest.mark.parametrize(
+    ("circle", "why"),
+    [
+        ((), "Nobody is there who could decide as an owner of the data"),
+        (("alice",), "Nobody is there who could decide as an owner of the data"),
+        (("dana",), "Whoever could decide as an owner of the data is needed for another step"),
+    ],
+)
 def test_evaluate_sends_the_data_owner_s_step_to_security_when_nobody_else_is_left_for_it(
-    circle: tuple[str, ...],
+    circle: tuple[str, ...], why: str
 ) -> None:
     asked = replace(
         FACTS,
@@ -408,9 +415,7 @@ def test_evaluate_sends_the_data_owner_s_step_to_security_when_nobody_else_is_le
     verdict = evaluate(asked, DEFAULTS, 1)
 
     assert verdict.steps == (PEER, OWNER, SECURITY)
-    assert verdict.reasons[-1] == (
-        "Nobody is there who could decide as an owner of the data, so this step goes to security."
-    )
+    assert verdict.reasons[-1] == f"{why}, so this step goes to security."
 
 
 @pytest.mark.parametrize(

@@ -239,11 +239,28 @@ def test_approve_when_a_limit_cannot_be_meant_keeps_what_was_typed(people: Cast,
     assert row.scope == row.asked_scope
 
 
+def test_inbox_when_values_are_asked_for(people: Cast, row: AccessRequest) -> None:
+    inbox = signed_in(people.bob).get("/inbox/").content.decode()
+    assert "<strong>2 columns unmasked</strong>" in inbox
+
+
 def test_show_request_when_a_standing_limit_holds(people: Cast, alice: Client) -> None:
     limit(people)
     found = page(signed_in(people.bob), ask(people.alice, tables=("sales.customers",)))
     assert "region = &#x27;EU&#x27;" in found
     assert "(added)" not in found
+
+
+def test_show_request_when_it_could_not_be_given_any_more(people: Cast, alice: Client) -> None:
+    """Nobody should be asked for a yes in vain."""
+    row = ask(people.alice, tables=("sales.customers",))
+    said = "As it stands, this will not be given"
+    assert said not in page(signed_in(people.bob), row)
+    limit(people)
+    for person in (people.bob, people.alice):
+        found = page(signed_in(person), row)
+        assert said in found
+        assert "rows of sales.customers are limited to region = &#x27;EU&#x27;" in found
 
 
 def test_show_request_when_rows_may_be_changed_offers_no_limit(people: Cast, alice: Client) -> None:
@@ -298,6 +315,25 @@ def test_reached_when_there_are_views_groups_them() -> None:
     ]
 
 
+def test_reached_when_statements_are_refused_says_which() -> None:
+    why = "INSERT fires the trigger t, which sees masked columns; UPDATE fires the trigger t, which sees masked columns"
+    columns = [{"name": "id", "mask": None, "writable": [], "why_read_only": why}]
+    view = {"view": "jit_ab_sales.customers", "table": "sales.customers", "columns": columns}
+    found = reached({**EVIDENCE, "views": [view]})
+    assert found is not None
+    assert found.views[0].columns[0].may == f"no: {why}"
+
+
+@pytest.mark.parametrize(("rights", "said"), [(["SELECT"], "may not be"), (["DELETE", "SELECT"], "may be")])
+def test_show_grant_when_rows_may_be_changed_says_whether_deleted(
+    alice: Client, grant: Grant, rights: list[str], said: str
+) -> None:
+    view = {"object": "view jit_ab_sales.customers", "privileges": rights, "via": "jit_scope"}
+    grant.evidence = {**EVIDENCE, "reach": [view]}
+    grant.save()
+    assert f"Rows {said} deleted." in page(alice, grant.request)
+
+
 def test_reached_when_a_column_is_unmasked_says_so() -> None:
     found = reached(EVIDENCE, {"sales.customers.region", EMAIL})
     assert found is not None
@@ -309,6 +345,16 @@ def test_reached_when_names_are_odd() -> None:
     found = reached({"reach": EVIDENCE["reach"], "views": [view]})
     assert found is not None
     assert found.schemas == (('"Odd.""x"', '"jit_ab_Odd.""x"'),)
+
+
+def test_reached_when_two_schemas_have_a_name_says_so() -> None:
+    reach = [*EVIDENCE["reach"], {"object": "table crm.customers", "privileges": ["SELECT"], "via": "jit_scope"}]
+    found = reached({**EVIDENCE, "reach": reach})
+    assert found is not None
+    assert found.ambiguous == ("customers",)
+    first = reached(EVIDENCE)
+    assert first is not None
+    assert first.ambiguous == ()
 
 
 @pytest.mark.parametrize("evidence", [None, {}, {"reach": [], "views": []}])
@@ -324,6 +370,14 @@ def grant(people: Cast, alice: Client) -> Grant:
     grant.evidence = EVIDENCE
     grant.save()
     return grant
+
+
+def test_show_grant_when_two_schemas_have_a_name(alice: Client, grant: Grant) -> None:
+    other = {"object": "table crm.customers", "privileges": ["SELECT"], "via": "jit_scope"}
+    grant.evidence = {**EVIDENCE, "reach": [*EVIDENCE["reach"], other]}
+    grant.save()
+    said = 'But several schemas have <span class="mono">customers</span>: write the schema there'
+    assert said in page(alice, grant.request)
 
 
 def test_show_grant_when_it_sees_through_views(people: Cast, alice: Client, grant: Grant) -> None:

@@ -120,11 +120,21 @@ def test_submit_refuses_change_when_rows_are_limited(people: Cast, ask: AskFor) 
     assert set(views(read)) == {"levels"}
 
 
+def test_submit_refuses_when_the_column_that_limits_rows_is_gone(people: Cast, ask: AskFor) -> None:
+    levels = table(people, "levels")
+    limit(levels, "count", "3")
+    levels.columns.filter(name="count").update(gone_at=clock.now())
+
+    with pytest.raises(Refused, match=r"it has no column count any more, .* administrator changes that limit"):
+        submit(actor=people.alice, ask=ask(tables=("stock.*",)))
+
+
 @pytest.mark.parametrize(
     "case",
     [
         ("orders", {"row_security": True}, {}, "row security"),
         ("orders", {"kind": "foreign table"}, {}, "another server"),
+        ("orders", {"kind": "partition"}, {}, "only reached through its parent"),
         ("orders", {"kind": "view"}, {"level": "change"}, "can only be read"),
         ("orders", {"kind": "materialized view"}, {"level": "change"}, "can only be read"),
         ("customers", {"ties": [Tie(TieKind.INDEX, "by_region", ("email", "region"))]}, {}, "no primary key"),

@@ -120,6 +120,7 @@ class Cascade:
     events: list[str]
     origin: str
     outside: bool
+    seen: bool  # by a trigger or another key, where rows are only deleted
 
 
 @dataclass(frozen=True)
@@ -203,17 +204,17 @@ def as_arrays(columns: Iterable[tuple[TableName, str]]) -> dict[str, list[str]]:
 def leak_sentence(leak: Leak, *, live: bool = False) -> str:
     columns = ", ".join(leak.columns)
     away = f"REVOKE ALL ON {leak.object} FROM {leak.via if leak.grantee == PUBLIC else quoted(leak.via)};"
+    if leak.through == "rule":
+        away = f"leave {leak.object} out, or drop the rule."
     if leak.through == "statistics":
         return f"The server's statistics, which hold values of classified columns, are open to {leak.via}: {away}"
     through = TableName(leak.through_schema, leak.through_name)
     if leak.gone:
         gone = ", ".join(leak.gone)
         return f"{leak.table} is within reach and its classified column {gone} is not found: read the catalog again."
-    if leak.through in ("view", "materialized view"):
-        return (
-            f"{leak.table} ({columns}) is classified and can be read through the view {through}, "
-            f"open to {leak.via}: {away}"
-        )
+    if leak.through in ("view", "materialized view", "rule"):
+        way = "reached by a rule on" if leak.through == "rule" else "read through the view"
+        return f"{leak.table} ({columns}) is classified and can be {way} {through}, open to {leak.via}: {away}"
     if leak.grantee == PUBLIC:
         return f"{leak.table} ({columns}) is classified and open to PUBLIC: {away}"
     where = "" if through == leak.table else f" through {through}"
@@ -293,6 +294,12 @@ def starts(
 def outside(scope: Scope, found: Iterable[Cascade]) -> list[Cascade]:
     """Those that reach a table which is not in the scope."""
     return [one for one in found if one.outside and TableName(one.schema, one.name) not in scope.tables]
+
+
+def over_masked(found: Iterable[Cascade], hidden: Iterable[tuple[str, str, str]]) -> list[Cascade]:
+    """Those that change rows with hidden columns: it is done with their owner's rights, and an error shows the row."""
+    tables = {(schema, table) for schema, table, _ in hidden}
+    return [one for one in found if (one.schema, one.name) in tables and ("UPDATE" in one.events or one.seen)]
 
 
 def unknown(spec: LoginSpec, columns: Iterable[tuple[TableName, str]]) -> dict[TableName, list[str]]:

@@ -30,6 +30,7 @@ _SETTINGS = {
     "lock_timeout": "5s",
     "statement_timeout": "60s",
     "idle_in_transaction_session_timeout": "60s",
+    "quote_all_identifiers": "off",  # types and views are compared as they are printed
     "TimeZone": "UTC",
     "DateStyle": "ISO",
     "jit": "off",  # compiling the catalog queries takes longer than running them

@@ -9,6 +9,7 @@ from apps.engines.postgresql.closure import Cascade, Columns, Held, Identity, Le
 from apps.engines.postgresql.connect import Connection, session
 from apps.engines.postgresql.errors import retried
 from apps.engines.postgresql.live_scopes import LiveScope, read_scopes
+from apps.engines.postgresql.view_plans import masked_elsewhere
 
 # Gaining one of these is reach that nobody approved, whatever the tables' privileges say.
 _POWERS = ("SUPERUSER", "BYPASSRLS")
@@ -94,7 +95,10 @@ def _of_scope(live: LiveScope, look: _Look) -> tuple[tuple[str, ...], tuple[str,
     for right, sentence in _differences(live.expected, _rights(live, look.held), live.unplanned):
         (opened if _tells(right, live) else changed).append(sentence)
     changed += _unknown(live, look)
-    if outside := closure.outside(live.scope, look.cascades.get(live.number, ())):
+    cascades = look.cascades.get(live.number, ())
+    for one in closure.over_masked(cascades, masked_elsewhere(live.scope, live.classified)):
+        opened.append(f"Changing {one.origin} changes rows of {one.object} by now, and errors show its masked columns.")
+    if outside := closure.outside(live.scope, cascades):
         tables = sorted({str(TableName(one.schema, one.name)) for one in outside})
         changed.append(f"Changes cascade to tables outside the grant by now: {listed(tables)}.")
     return tuple(opened), tuple(changed)

@@ -116,6 +116,8 @@ def _compare(target: Target, live: LiveScope, viewed: ViewedTable, one: views.St
         )
         return
     live.own_views.add(one.oid)
+    if not one.schema_ours:
+        live.changed.append(f"The schema {one.schema} belongs to another role, which may put things of its own there.")
     if plan is None:
         return
     if one.sources != [plan.source.oid]:

@@ -53,6 +53,11 @@ _IN_DATABASE = {
         "In “{database}” {count} functions notify: {names}. What they send is read by whoever listens, whatever it "
         "may read otherwise: where columns are masked, direct connections need a DBA's acceptance.",
     ),
+    "event trigger": _Kind(
+        Severity.ERROR,
+        f"In “{{database}}” {{count}} event triggers run a function of somebody who is no superuser: {{names}}. What "
+        f"it does, it does as {names.MASKER} as soon as the portal makes a view or grants something there.",
+    ),
     "policy": _Kind(
         Severity.WARNING,
         "In “{database}” {count} row security policies look at who asks or at a setting: {names}. That is the "

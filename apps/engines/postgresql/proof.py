@@ -9,6 +9,7 @@ from apps.engines.postgresql import closure, exposure, names
 from apps.engines.postgresql.closure import Cascade, Held, Identity, Right, listed
 from apps.engines.postgresql.connect import Connection
 from apps.engines.postgresql.scopes import Thing
+from apps.engines.postgresql.view_plans import masked_elsewhere
 from apps.engines.postgresql.views import View
 
 # Of what is open to PUBLIC; the rest is counted.
@@ -44,6 +45,7 @@ def prove(connection: Connection, spec: LoginSpec, things: Sequence[Thing], view
         *_leaks(connection, spec, identity, views),
         *_unknown(connection, spec, things),
         *_outside(spec, cascades),
+        *_over_masked(spec, cascades),
     ]
     open_reach, cut = _open_reach(open_to_all)
     findings = (
@@ -108,6 +110,14 @@ def _outside(spec: LoginSpec, cascades: Sequence[Cascade]) -> Iterator[str]:
         yield (
             f"Changing these tables would also change rows of tables outside the grant, by cascading foreign keys: "
             f"{listed(tables)}. Ask for these tables as well, or for less."
+        )
+
+
+def _over_masked(spec: LoginSpec, cascades: Sequence[Cascade]) -> Iterator[str]:
+    for one in closure.over_masked(cascades, masked_elsewhere(spec.scope, spec.classified)):
+        yield (
+            f"Changing {one.origin} would also change rows of {one.object}, by a cascading foreign key and with its "
+            "owner's rights, and errors there would show masked columns: leave one of the two out, or ask for query."
         )
 
 

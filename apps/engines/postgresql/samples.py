@@ -63,12 +63,15 @@ def _plain(connection: Connection, columns: Sequence[tuple[TableName, str]]) -> 
 
 
 def _of_table(connection: Connection, table: TableName, columns: list[str]) -> list[Sample]:
-    """Locked and looked at again before it is read: by now a view could have its name (field notes S2)."""
+    """Locked and looked at again before it is read: by now a view could have its name (field notes S2).
+
+    The lock keeps indexes and statistics from being made as well, whose functions a planner runs.
+    """
     name = sql.Identifier(table.schema, table.name)
     connection.execute(
         sql.SQL("SET TRANSACTION READ ONLY; {}; {}").format(roles.become(names.MASKER), sql.SQL(_LIMITS))
     )
-    connection.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(name))
+    connection.execute(sql.SQL("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE").format(name))
     plain = _plain(connection, [(table, column) for column in columns])
     if not plain:
         return []

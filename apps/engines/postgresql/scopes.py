@@ -11,7 +11,7 @@ from apps.engines.base import Refused, Scope, TableName, Target
 from apps.engines.postgresql import names, roles, views
 from apps.engines.postgresql.connect import Connection, batch, makers_apply
 from apps.engines.postgresql.queries import query
-from apps.engines.postgresql.view_plans import Classified, Plan, mending, plans
+from apps.engines.postgresql.view_plans import Classified, Plan, mending, plans, usable
 from apps.engines.postgresql.views import Standing, View
 
 _SHOWN = 8
@@ -208,23 +208,34 @@ def _refuse_what_cannot_be_given(connection: Connection, things: list[Thing], da
         )
     if ungrantable := [thing for thing in things if thing.ungrantable]:
         raise Refused(
-            f"The role {names.MASKER} cannot give {', '.join(ungrantable[0].ungrantable)} on {_named(ungrantable)} "
+            f"The role {names.MASKER} cannot give {_rights_on(ungrantable)} "
             f"in the database “{database}”: run the bootstrap SQL again, or grant it WITH GRANT OPTION."
             + _mending(connection, ungrantable)
         )
 
 
+def _rights_on(things: list[Thing]) -> str:
+    """`USAGE on the schema “a”; SELECT on a.b, a.c`: alike rights together."""
+    by_rights: dict[tuple[str, ...], list[Thing]] = {}
+    for thing in things:
+        by_rights.setdefault(tuple(thing.ungrantable), []).append(thing)
+    return "; ".join(f"{', '.join(rights)} on {_named(alike)}" for rights, alike in by_rights.items())
+
+
 def _mending(connection: Connection, things: list[Thing]) -> str:
-    """For tables: whose they are, as default privileges hold for the very role that makes a table."""
-    tables = [thing.oid for thing in things if thing.kind == "table"]
-    statement = "SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = ANY (%s) ORDER BY 1"
-    owners = [owner for (owner,) in connection.execute(statement, [tables])] if tables else []
-    if not owners:
+    """For tables also whose they are, as default privileges hold for the very role that makes a table."""
+    schemas = [usable(thing.name) for thing in things if thing.kind == "schema"]
+    tables = [thing for thing in things if thing.kind == "table"]
+    parts, made = schemas[:_SHOWN], ""
+    if tables:
+        statement = "SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = ANY (%s) ORDER BY 1"
+        owners = [owner for (owner,) in connection.execute(statement, [[thing.oid for thing in tables]])]
+        made = f" Made by {', '.join(f'“{owner}”' for owner in owners[:_SHOWN])}."
+        parts.append(mending(tables[0].schema, tables[0].name, owners[0]))
+    if not parts:
         return ""
-    first = next(thing for thing in things if thing.kind == "table")
-    more = " and so on" if len(tables) > 1 else ""
-    sql_ = mending(first.schema, first.name, owners[0])
-    return f" Made by {', '.join(f'“{owner}”' for owner in owners[:_SHOWN])}; the SQL is: {sql_}{more}"
+    more = " and so on" if len(tables) > 1 or len(schemas) > _SHOWN else ""
+    return f"{made} The SQL is: {' '.join(parts)}{more}"
 
 
 def _refuse_what_was_not_given(found: Found, target: Target, scope: Scope) -> None:
@@ -296,5 +307,8 @@ def _right(word: str) -> sql.SQL:
 
 
 def _named(things: list[Thing]) -> str:
-    shown = ", ".join(str(TableName(thing.schema, thing.name)).removeprefix(".") for thing in things[:_SHOWN])
+    shown = ", ".join(
+        names.quoted(TableName(thing.schema, thing.name)) if thing.schema else f"the {thing.kind} “{thing.name}”"
+        for thing in things[:_SHOWN]
+    )
     return shown + (f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else "")

@@ -92,6 +92,8 @@ def plans(connection: Connection, scope: Scope, classified: Classified, *, lock:
             here = facts[source.oid or 0]
             hidden = _hidden(viewed, elsewhere)
             _refuse_table(viewed, here, hidden)
+            # Generated of masked ones and left out of the view: as telling as these.
+            hidden = sorted({*hidden, *ties.shows_masked(here.ties, hidden)})
             planned = _plan(schemas[source.schema], source, viewed, here, hidden)
             found.append(_with_rights(planned, scope.level, here, elsewhere))
         except Refused as refusal:
@@ -170,8 +172,11 @@ def _refuse_source(source: Source, scope: Scope, built_on: dict[int, list[str]])
             "Ask for the table where it is."
         )
     if not source.usable:
-        grant = _fix("GRANT USAGE ON SCHEMA {} TO {} WITH GRANT OPTION;", sql.Identifier(source.schema))
-        raise Refused(f"The role {masker} may not use the schema of {table}: run the bootstrap SQL again, or: {grant}")
+        also = f" {mending(source.schema, source.name, source.owner)}" if source.lacking else ""
+        raise Refused(
+            f"The role {masker} may not use the schema of {table}: run the bootstrap SQL again, or: "
+            f"{usable(source.schema)}{also}"
+        )
     if source.lacking:
         raise Refused(
             f"The role {masker} lacks {', '.join(source.lacking)} on {table}, which belongs to “{source.owner}”: "
@@ -179,6 +184,11 @@ def _refuse_source(source: Source, scope: Scope, built_on: dict[int, list[str]])
         )
     if source.is_view:
         _refuse_view(source, scope, built_on)
+
+
+def usable(schema: str) -> str:
+    """What a DBA runs when the masker may not use a schema, or not let others use it."""
+    return _fix("GRANT USAGE ON SCHEMA {} TO {} WITH GRANT OPTION;", sql.Identifier(schema))
 
 
 def mending(schema: str, table: str, owner: str) -> str:
@@ -234,10 +244,19 @@ def _refuse_table(viewed: ViewedTable, facts: TableFacts, hidden: Sequence[str])
         )
     if facts.is_partition:
         raise Refused(f"{table} is a partition or an inheritance child: ask for its parent.")
+    if column := ties.told_by_place(facts.ties, hidden):
+        raise Refused(
+            f"{table} is divided by its masked column {column}, and a plan tells in which part a row lies: "
+            "it cannot be shown with masks."
+        )
     if not viewed.columns:
         raise Refused(f"{table} has no column that the catalog knows: read the catalog, then ask again.")
-    wanted = dict.fromkeys([*viewed.columns, *(one.column for one in viewed.filters)])
-    if gone := [column for column in wanted if column not in facts.columns]:
+    if lost := [one for one in viewed.filters if one.column not in facts.columns]:
+        raise Refused(
+            f"Rows of {table} are limited to {lost[0]}, and it has no column {lost[0].column} any more: a database "
+            "administrator has to change that limit."
+        )
+    if gone := [column for column in viewed.columns if column not in facts.columns]:
         raise Refused(f"{table} has no column {', '.join(gone)} any more: read the catalog, then ask again.")
     for column, mask in viewed.masks:
         if column in viewed.columns and not masking.fits(mask, facts.columns[column]):
@@ -316,18 +335,22 @@ def _with_rights(plan: Plan, level: Level, facts: TableFacts, elsewhere: frozens
         return plan
     why = ties.read_only(facts.ties, plan.viewed.columns, plan.hidden, masked_elsewhere=elsewhere)
     refused = ties.refused_writes(facts.ties, plan.hidden, masked_elsewhere=elsewhere)
+    kept = ties.not_updatable(facts.ties, plan.viewed.columns, masked_elsewhere=elsewhere)
     generated = {tie.name for tie in facts.ties if tie.kind is ties.TieKind.GENERATED}
     columns = tuple(
         replace(column, why_read_only=why.get(column.name, "is computed from other columns"))
         if column.name in why or column.name in generated
-        else _writable(column, refused)
+        else _writable(column, refused, kept.get(column.name, ""))
         for column in plan.shown.columns
     )
     rights = ("SELECT",) if "DELETE" in refused else ("DELETE", "SELECT")
     return replace(plan, rights=rights, shown=replace(plan.shown, columns=columns))
 
 
-def _writable(column: ShownColumn, refused: dict[str, str]) -> ShownColumn:
+def _writable(column: ShownColumn, refused: dict[str, str], kept: str) -> ShownColumn:
+    """`kept`: why it may not be updated, for itself."""
+    if kept:
+        refused = {"UPDATE": kept} | refused
     reasons = [f"{event} {refused[event]}" for event in _WRITES if event in refused]
     allowed = tuple(event for event in _WRITES if event not in refused)
     return replace(column, writable=allowed, why_read_only="; ".join(reasons))

@@ -8,9 +8,17 @@ from apps.engines.base import ColumnInfo, SessionUse, TableInfo, TableName, Targ
 from apps.engines.postgresql import names, roles, table_facts
 from apps.engines.postgresql.connect import Connection, makers_apply, session
 from apps.engines.postgresql.queries import query
-from apps.engines.postgresql.table_facts import TableFacts
+from apps.engines.postgresql.table_facts import Numbers
+from apps.engines.ties import Tie
 
-_KINDS = {"r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table"}
+_KINDS = {
+    "r": "table",
+    "p": "partitioned table",
+    "child": "partition",
+    "v": "view",
+    "m": "materialized view",
+    "f": "foreign table",
+}
 _FETCHED_AT_ONCE = 1000
 
 
@@ -52,20 +60,21 @@ def read_tables(target: Target, database: str) -> Iterator[TableInfo]:
         with connection.cursor(name="tables") as cursor:
             cursor.execute(query("tables"), {"masker": names.MASKER})
             while rows := cursor.fetchmany(_FETCHED_AT_ONCE):
-                facts = table_facts.read(connection, [row[0] for row in rows])
+                numbers = {row[0]: {column[2]: column[0] for column in row[6]} for row in rows}
+                ties = table_facts.ties(connection, numbers)
                 for row in rows:
-                    yield _table(row, facts[row[0]])
+                    yield _table(row, numbers[row[0]], ties[row[0]])
 
 
-def _table(row: tuple[Any, ...], facts: TableFacts) -> TableInfo:
-    _, schema, name, kind, rows, comment, columns = row
+def _table(row: tuple[Any, ...], numbers: Numbers, ties: tuple[Tie, ...]) -> TableInfo:
+    _, schema, name, kind, rows, comment, columns, row_security, primary_key = row
     return TableInfo(
         table=TableName(schema, name),
         kind=_KINDS[kind],
         columns=tuple(ColumnInfo(*column) for column in columns),
         estimated_rows=rows,
         comment=comment,
-        primary_key=facts.primary_key,
-        ties=facts.ties,
-        row_security=facts.row_security,
+        primary_key=table_facts.named(primary_key, numbers),
+        ties=ties,
+        row_security=row_security,
     )

@@ -19,6 +19,7 @@ from apps.core.errors import NotFound, PortalError
 from apps.grants.models import Grant
 from apps.grants.services import may_revoke
 from apps.grants.states import GrantStatus
+from apps.grants.surplus import allowed, withdrawal
 from apps.notifications import services as notifications
 from apps.portal import limits, words
 from apps.portal.agreed import agreed
@@ -167,7 +168,8 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
     route = _route(row)
     scope = row.effective
     late = grant is not None and words.is_late(grant, around.now)
-    state = state_of(row.status, row.scope_digest, route, _seen(grant), late)
+    outdated = _outdated(row)
+    state = state_of(row.status, row.scope_digest, route, _seen(grant), late, outdated)
     if is_unchanged(request, state):
         return HttpResponse(status=204)
     subjects = (row.audit_id, *([grant.audit_id] if grant else []))
@@ -181,6 +183,7 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
         "route": route,
         "grant": grant,
         "late": late,
+        "outdated": outdated,
         "trail": tell(trail[-_TRAIL:]),
         "trail_is_cut": len(trail) > _TRAIL,
         "form": form,
@@ -222,6 +225,14 @@ def _route(row: AccessRequest) -> list[dict[str, Any]]:
         waiting = waiting and step["done"]
         step["names"] = [names.get(username, username) for username in step["approved_by"]]
     return steps
+
+
+def _outdated(row: AccessRequest) -> str:
+    """Why this would not be given any more, whoever says yes to it."""
+    if row.status != RequestStatus.PENDING:
+        return ""
+    found = withdrawal(row.effective, allowed(row.database, row.effective.tables))
+    return found.reason if found else ""
 
 
 def _seen(grant: Grant | None) -> tuple[object, ...]:

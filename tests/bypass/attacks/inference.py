@@ -75,6 +75,17 @@ def _of(attacker: Attacker, question: str, number: int) -> str:
     )
 
 
+def standing_in(attacker: Attacker) -> list[int]:
+    """Members without whom a new one, with the default of a masked flag, may be."""
+    found = []
+    for number in range(1, 5):
+        attacker.run("BEGIN", f"DELETE FROM members WHERE id = {number}")
+        if attacker.ok("INSERT INTO members (id, team_id) VALUES (99, 5)"):
+            found.append(number)
+        attacker.run("ROLLBACK")
+    return found
+
+
 _EXISTENCE = {
     "a count": "SELECT count(*) FROM people WHERE ssn = '@x@'",
     "a division": "SELECT sum(1 / CASE WHEN ssn = '@x@' THEN 0 ELSE 1 END) FROM people",
@@ -222,6 +233,7 @@ ATTACKS = (
         guess=ids("SELECT id FROM people WHERE ssn IS NULL ORDER BY id"),
         truth="without_ssn",
     ),
+    Attack("whose flag is the default", "inference", guess=standing_in, truth="flagged"),
     Attack(
         "which are alike",
         "inference",

@@ -30,6 +30,18 @@ ATTACKS = family(
         "INSERT INTO people (id, region, grade, badge) VALUES (904, 'EU', 1, 5)",
     ),
     ("rows that others refer to", "DELETE FROM people WHERE id = 7", "DELETE FROM people"),
+    (
+        "a cascade that fails on rows of others",
+        "UPDATE teams SET id = 999 WHERE id = 1",
+        "INSERT INTO teams (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET id = 999",
+        "MERGE INTO teams t USING (SELECT 1 AS id) s ON t.id = s.id WHEN MATCHED THEN UPDATE SET id = 999",
+    ),
+    ("a delete that empties rows of others", "DELETE FROM teams WHERE id = 1", "DELETE FROM teams"),
+    (
+        "a check that was never validated",
+        "UPDATE members SET note = 'x' WHERE id = 1",
+        "INSERT INTO members (id, team_id) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET note = 'x'",
+    ),
     ("truncate", "TRUNCATE people", "TRUNCATE app.people CASCADE", "TRUNCATE visits"),
     (
         "a trigger that tells",

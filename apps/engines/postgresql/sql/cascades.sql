@@ -31,7 +31,8 @@ touched(scope, rel, event, columns, origin) AS (
 )
 SELECT t.scope, n.nspname::text AS schema, c.relname::text AS name, format('%%I.%%I', n.nspname, c.relname) AS object,
        array_agg(DISTINCT t.event) AS events, format('%%I.%%I', fn.nspname, f.relname) AS origin,
-       NOT EXISTS (SELECT FROM inside i WHERE i.scope = t.scope AND i.rel = t.rel) AS outside
+       NOT EXISTS (SELECT FROM inside i WHERE i.scope = t.scope AND i.rel = t.rel) AS outside,
+       EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.rel AND g.tgtype & 8 > 0 AND g.tgenabled <> 'D') AS seen
 FROM touched t
 JOIN pg_class c ON c.oid = t.rel JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class f ON f.oid = t.origin JOIN pg_namespace fn ON fn.oid = f.relnamespace

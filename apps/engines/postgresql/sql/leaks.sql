@@ -1,5 +1,6 @@
 -- Classified columns that some roles or PUBLIC can reach, and through what: a privilege on the table or the column; the
--- table's parents and partitions; views built on it, however deep; the statistics. One row for each table and way.
+-- table's parents and partitions; views built on it, however deep; rules that answer a change with a query; the
+-- statistics. One row for each table and way.
 -- And of the relations that our own views show (sources): the classified columns that are behind them.
 WITH RECURSIVE
 grantees AS MATERIALIZED (SELECT unnest(%(roles)s::oid[]) AS oid UNION SELECT 0),
@@ -57,8 +58,24 @@ tainted(view, root, passes) AS (
   SELECT p.view, t.root, views.relkind = 'm' OR (t.passes AND NOT views.invoker)
   FROM tainted t JOIN passing p ON p.rel = t.view JOIN views ON views.oid = p.view
 ),
+-- What a rule does, it does as the owner of its relation. The catalogs do not tell what it reads from what it writes.
+rules AS MATERIALIZED (
+  SELECT r.oid, r.ev_class AS rel, r.ev_action::text ~ ':varattno 0 ' AS whole,
+         CASE r.ev_type WHEN '2' THEN 'UPDATE' WHEN '3' THEN 'INSERT' ELSE 'DELETE' END AS event
+  FROM pg_rewrite r WHERE r.rulename <> '_RETURN' AND r.oid >= 16384 AND r.ev_enabled <> 'D'
+),
+ruled AS MATERIALIZED (
+  SELECT DISTINCT u.rel, u.event, s.schema, s.name, s.col
+  FROM rules u JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = u.oid AND d.refclassid = 'pg_class'::regclass
+  JOIN same s ON s.rel = d.refobjid
+  WHERE d.refobjid <> u.rel AND (u.whole OR d.refobjsubid = s.attnum OR s.attnum IS NULL)
+  UNION
+  SELECT DISTINCT u.rel, u.event, c.schema, c.name, c.col
+  FROM rules u JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = u.oid AND d.refclassid = 'pg_class'::regclass
+  JOIN tainted t ON t.view = d.refobjid AND t.passes JOIN carriers c ON c.view = t.root WHERE d.refobjid <> u.rel
+),
 interesting AS MATERIALIZED (
-  SELECT rel AS oid FROM same UNION SELECT view FROM tainted WHERE passes
+  SELECT rel AS oid FROM same UNION SELECT view FROM tainted WHERE passes UNION SELECT rel FROM ruled
   UNION SELECT x FROM unnest(ARRAY['pg_statistic'::regclass, 'pg_statistic_ext_data'::regclass]::oid[]) x
 ),
 privileges(rel, attnum, right_, grantee) AS MATERIALIZED (
@@ -79,6 +96,9 @@ found(schema, name, col, gone, through, rel, grantee) AS (
   SELECT c.schema, c.name, c.col, false, CASE v.relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END, t.view, p.grantee
   FROM tainted t JOIN carriers c ON c.view = t.root JOIN privileges p ON p.rel = t.view JOIN views v ON v.oid = t.view
   WHERE p.right_ = 'SELECT' AND t.passes
+  UNION
+  SELECT u.schema, u.name, u.col, false, 'rule', u.rel, p.grantee
+  FROM ruled u JOIN privileges p ON p.rel = u.rel AND p.right_ = u.event
   UNION
   SELECT '', '', '*', false, 'statistics', p.rel, p.grantee
   FROM privileges p WHERE p.right_ = 'SELECT' AND p.rel::regclass IN ('pg_statistic', 'pg_statistic_ext_data')

@@ -46,6 +46,12 @@ found(what, name, fix) AS (
   WHERE tree ~ '\{SQLVALUEFUNCTION :op (9|10|11|12) '
      OR EXISTS (SELECT FROM pg_proc f WHERE f.oid < 16384 AND f.proname = 'current_setting'
                 AND tree ~ format(':funcid %%s ', f.oid))
+  UNION ALL
+  -- Only a superuser makes event triggers; their function may be somebody else's, who can put anything in it.
+  SELECT 'event trigger', format('%%s (%%s of %%s)', e.evtname, p.oid::regprocedure, r.rolname),
+         format('ALTER EVENT TRIGGER %%I DISABLE;', e.evtname)
+  FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid JOIN pg_roles r ON r.oid = p.proowner
+  WHERE e.evtenabled IN ('O', 'A') AND NOT r.rolsuper
 )
 SELECT what, count(*), (array_agg(name ORDER BY name))[1:5],
        array_to_string((array_agg(DISTINCT fix ORDER BY fix) FILTER (WHERE fix <> ''))[1:20], E'\n')
