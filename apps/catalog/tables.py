@@ -57,7 +57,10 @@ class SchemaSummary:
 
 
 def resolve(database: Database, patterns: Sequence[str]) -> Resolved:
-    """Expand names and wildcards to the tables that are there. Raises Invalid about `tables`."""
+    """Expand names and wildcards to the tables that are there. Raises Invalid about `tables`.
+
+    A wildcard leaves partitions out: their rows are reached through their parent.
+    """
     parsed = [parse_table(pattern) for pattern in patterns]
     if not parsed:
         raise Invalid("Name at least one table.", field="tables")
@@ -66,17 +69,17 @@ def resolve(database: Database, patterns: Sequence[str]) -> Resolved:
     rows = Table.objects.filter(
         Q(schema__in=schemas) | Q(schema__in={name.schema for name in names}, name__in={name.name for name in names}),
         database=database,
-    ).values_list("schema", "name", "gone_at")
-    there = {TableName(schema, name) for schema, name, gone_at in rows if gone_at is None}
-    _refuse_missing(database, names - there, gone={TableName(*row[:2]) for row in rows} - there)
-    for schema in sorted(schemas - {table.schema for table in there}):
+    ).values_list("schema", "name", "gone_at", "kind")
+    there = {TableName(schema, name): kind for schema, name, gone_at, kind in rows if gone_at is None}
+    _refuse_missing(database, names - there.keys(), gone={TableName(*row[:2]) for row in rows} - there.keys())
+    whole = {table for table, kind in there.items() if table.schema in schemas and kind != "partition"}
+    for schema in sorted(schemas - {table.schema for table in whole}):
         raise Invalid(
             f"{quoted_part(schema)}.* stands for nothing: {database.slug} has no table in a schema of this name. "
             "Upper and lower case count.",
             field="tables",
         )
-    wanted = names | {table for table in there if table.schema in schemas}
-    return Resolved(tuple(sorted(wanted)), tuple(sorted(schemas)))
+    return Resolved(tuple(sorted(names | whole)), tuple(sorted(schemas)))
 
 
 def resolve_columns(

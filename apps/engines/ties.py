@@ -137,6 +137,23 @@ def shows_masked(ties: Iterable[Tie], masked: Iterable[str]) -> Mapping[str, str
     return found
 
 
+def copies(
+    ties: Iterable[Tie], masked: Iterable[str], *, masked_elsewhere: Iterable[tuple[str, str, str]]
+) -> Mapping[str, str]:
+    """Columns that are not masked, and hold the values of a masked one by a foreign key -> that one.
+
+    Of a key of several columns it is not told which refers to which: enough of them must be masked.
+    """
+    hidden, elsewhere = frozenset(masked), frozenset(masked_elsewhere)
+    found = {}
+    for tie in ties:
+        behind = sorted(elsewhere.intersection(tie.others))
+        if tie.kind is TieKind.FOREIGN_KEY and len(hidden.intersection(tie.columns)) < len(behind):
+            shown = next(column for column in tie.columns if column not in hidden)
+            found[shown] = ".".join(behind[0])
+    return found
+
+
 def _oracle(tie: Tie, hidden: frozenset[str], elsewhere: frozenset[tuple[str, str, str]]) -> bool:
     if tie.kind in (TieKind.INDEX, TieKind.CLUSTER):
         return False

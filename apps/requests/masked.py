@@ -18,7 +18,16 @@ from apps.catalog.models import Column, Database, Table
 from apps.catalog.names import quoted, quoted_column
 from apps.engines.base import Level, TableName
 from apps.engines.masks import Mask
-from apps.engines.ties import Tie, needs_order, read_only, refused_writes, shows_masked
+from apps.engines.ties import (
+    Tie,
+    copies,
+    needs_order,
+    not_updatable,
+    read_only,
+    refused_writes,
+    shows_masked,
+    told_by_place,
+)
 from apps.requests.errors import Refused
 from apps.requests.scope import EffectiveScope
 
@@ -250,6 +259,19 @@ def _check_masks(scope: EffectiveScope, known: Known) -> None:
                 f"{quoted(table)} is not given: a database administrator can classify it. {_LEAVE_OUT}",
                 field="tables",
             )
+    elsewhere = _elsewhere(scope, known) if scope.views else frozenset()
+    for view in scope.views:
+        hidden = masked.get(view.table, ())
+        for copy, source in sorted(copies(known.ties(view.table), hidden, masked_elsewhere=elsewhere).items()):
+            raise Refused(
+                f"{quoted_column(view.table, copy)} refers to the masked {source}, holds its values and is not masked "
+                f"itself, so {quoted(view.table)} is not given: a database administrator can classify it. {_LEAVE_OUT}",
+                field="tables",
+            )
+    _refuse(
+        [table for table, columns in masked.items() if told_by_place(known.ties(table), columns)],
+        "it is divided by a masked column, and a plan tells in which part a row lies",
+    )
     _refuse(
         [
             table
@@ -292,13 +314,18 @@ def _read_only(scope: EffectiveScope, known: Known) -> list[ReadOnlyColumn]:
     if scope.level is not Level.CHANGE or not scope.views:
         return []
     masked, elsewhere = _still_masked(scope), _elsewhere(scope, known)
-    return [
-        {"name": quoted_column(view.table, column), "table": quoted(view.table), "column": column, "why": why}
-        for view in scope.views
-        for column, why in read_only(
-            known.ties(view.table), view.columns, masked.get(view.table, ()), masked_elsewhere=elsewhere
-        ).items()
-    ]
+    found: list[ReadOnlyColumn] = []
+    for view in scope.views:
+        ties, columns = known.ties(view.table), view.columns
+        kept = not_updatable(ties, columns, masked_elsewhere=elsewhere)
+        why = {column: f"can be inserted and not updated: that {reason}" for column, reason in kept.items()}
+        why |= read_only(ties, columns, masked.get(view.table, ()), masked_elsewhere=elsewhere)
+        table = quoted(view.table)
+        found += [
+            {"name": quoted_column(view.table, column), "table": table, "column": column, "why": reason}
+            for column, reason in why.items()
+        ]
+    return found
 
 
 def _refused_writes(scope: EffectiveScope, known: Known) -> list[RefusedWrite]:

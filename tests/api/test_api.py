@@ -13,6 +13,7 @@ from apps.accounts import services as accounts
 from apps.accounts.models import TokenScope, User
 from apps.catalog.models import Column, DataClass
 from apps.core import clock
+from apps.grants.models import Grant
 from apps.policies.services import ensure_default_rules
 from apps.requests.models import AccessRequest
 from tests.factories import Cast, cast, let_own_data
@@ -362,3 +363,24 @@ def test_submit_when_the_body_is_too_large(people: Cast) -> None:
 def test_read_entries_when_the_page_is_out_of_bounds(people: Cast, query: str) -> None:
     status, problem = Caller(people.audrey).call("GET", f"/audit/entries?{query}")
     assert (status, problem["field"]) == (422, query.partition("=")[0])
+
+
+def test_show_grant_when_it_ended_before_its_time_says_why(people: Cast) -> None:
+    alice = Caller(people.alice)
+    _, made = alice.call("POST", "/requests", ask(database="shop-staging"))
+    grant = Grant.objects.create(
+        id="g1",
+        request=AccessRequest.objects.get(pk=made["id"]),
+        holder=people.alice,
+        database=people.staging,
+        server=people.staging.server,
+        connection="direct",
+        scope={},
+        scope_digest="d",
+        minutes=5,
+        login="jit_alice_g1",
+        queued_at=clock.now(),
+    )
+    Grant.objects.filter(pk=grant.pk).update(end_cause="masked", end_reason="crm.people.name is masked.")
+    status, shown = alice.call("GET", "/grants/g1")
+    assert (status, shown["end_cause"], shown["end_reason"]) == (200, "masked", "crm.people.name is masked.")

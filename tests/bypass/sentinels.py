@@ -82,7 +82,7 @@ def person(number_: int) -> dict[str, Any]:
         "ratio": number() + 0.5,
         "born": born,
         "seen": seen.isoformat(sep=" ") + "+00",
-        "visited": seen + timedelta(days=40),
+        "visited": (seen + timedelta(days=40)).replace(day=seen.day),
         "code": uuid.uuid4(),
         "doc": f'{{"{word()}": "{word()}"}}',
         "raw": f'{{"{word()}": "{word()}"}}',

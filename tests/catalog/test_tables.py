@@ -79,6 +79,14 @@ def test_resolve_when_gone(people: Cast) -> None:
     assert "sales.* stands for nothing" in sentence(people, "sales.*")
 
 
+def test_resolve_when_a_schema_holds_partitions(people: Cast) -> None:
+    """Their rows are their parent's; by its own name one can still be asked for."""
+    TableFactory(database=people.shop, schema="stock", name="levels_2026", kind="partition")
+    part = TableName("stock", "levels_2026")
+    assert part not in resolve(people.shop, ["stock.*"]).tables
+    assert resolve(people.shop, ["stock.*", "stock.levels_2026"]).tables[1] == part
+
+
 def test_resolve_when_the_wildcard_stands_for_nothing(people: Cast) -> None:
     assert "nowhere.* stands for nothing" in sentence(people, "sales.orders", "nowhere.*")
 

@@ -419,6 +419,22 @@ def test_open_login_when_a_table_cannot_be_shown(shop: Shop, prepare: str, table
     assert schemas(shop) == 0
 
 
+def test_open_login_when_a_column_refers_to_a_masked_one(shop: Shop) -> None:
+    """It holds the same values; with the masked one shown by approval, it tells nothing more."""
+    make_crm(shop)
+    shop.run("ALTER TABLE crm.people ADD UNIQUE (ssn); ALTER TABLE crm.notes ADD who text REFERENCES crm.people (ssn)")
+    ssn = frozenset({(PEOPLE, "ssn")})
+    notes = a_view_spec(shop, viewed(shop, NOTES), classified=ssn)
+    assert "crm.notes.who refers to the masked crm.people.ssn and holds its values" in refusal(shop, notes)
+    for spec in (
+        a_view_spec(shop, viewed(shop, NOTES, {"who": "hidden"}), classified=ssn | {(NOTES, "who")}),
+        a_view_spec(shop, viewed(shop, NOTES, columns=("id", "body")), classified=ssn),
+        a_view_spec(shop, viewed(shop, NOTES), viewed(shop), classified=ssn),
+    ):
+        with using(shop, spec) as (alice, _):
+            assert rows(alice, "SELECT body FROM notes") == [("called",)]
+
+
 def test_open_login_when_a_partitioned_table_is_shown(shop: Shop) -> None:
     make_crm(shop)
     shop.run(

@@ -134,10 +134,17 @@ def test_submit_refuses_when_the_column_that_limits_rows_is_gone(people: Cast, a
     [
         ("orders", {"row_security": True}, {}, "row security"),
         ("orders", {"kind": "foreign table"}, {}, "another server"),
-        ("orders", {"kind": "partition"}, {}, "only reached through its parent"),
+        ("orders", {"kind": "partition"}, {"tables": ("sales.orders",)}, "only reached through its parent"),
         ("orders", {"kind": "view"}, {"level": "change"}, "can only be read"),
         ("orders", {"kind": "materialized view"}, {"level": "change"}, "can only be read"),
         ("customers", {"ties": [Tie(TieKind.INDEX, "by_region", ("email", "region"))]}, {}, "no primary key"),
+        ("customers", {"ties": [Tie(TieKind.PARTITION_KEY, "by_email", ("email",))]}, {}, "divided by a masked column"),
+        (
+            "orders",
+            {"ties": [Tie(TieKind.FOREIGN_KEY, "of", ("id",), (("sales", "customers", "email"),))]},
+            {},
+            "refers to the masked",
+        ),
         (
             "customers",
             {"ties": [Tie(TieKind.GENERATED, "region", ("email", "region"))]},
@@ -155,7 +162,7 @@ def test_submit_refuses_when_it_could_not_be_shown_masked(
     row = table(people, name, **changes)
 
     with pytest.raises(Refused, match=because) as refusal:
-        submit(actor=people.alice, ask=ask(tables=("sales.*",), **parts))
+        submit(actor=people.alice, ask=ask(**({"tables": ("sales.*",)} | parts)))
     assert f"sales.{row.name}" in refusal.value.sentence
     for other in ({"tables": ("stock.*",)}, {"database": "shop-staging", "tables": ("sales.*",)}):
         assert submit(actor=people.alice, ask=ask(**{**parts, **other})).status in {"pending", "approved"}
@@ -242,8 +249,9 @@ def test_preview_tells_what_cannot_be_written_and_why_when_rows_are_to_be_change
         Tie(TieKind.TRIGGER, "audit", ("*",), events=("DELETE",)),
     ]
     table(people, "customers", ties=[tie_to_json(tie) for tie in ties], primary_key=["id"])
-    refers = Tie(TieKind.FOREIGN_KEY, "of_customer", ("customer_id",), (("sales", "customers", "email"),))
-    table(people, "orders", ties=[tie_to_json(refers)])
+    refers = Tie(TieKind.REFERENCE, "of_customer", ("customer_id",), (("sales", "customers", "email"),))
+    moves = Tie(TieKind.CASCADE, "moved", ("id",), (("sales", "customers", "region"),), ("UPDATE",))
+    table(people, "orders", ties=[tie_to_json(refers), tie_to_json(moves)])
     wanted = ask(tables=("sales.*",), level="change")
 
     seen = preview(actor=people.alice, ask=wanted)
@@ -252,9 +260,12 @@ def test_preview_tells_what_cannot_be_written_and_why_when_rows_are_to_be_change
     assert {column["name"]: column["why"] for column in seen.read_only} == {
         EMAIL: "is masked",
         "sales.customers.region": "is tied to the masked email by the check constraint known_region",
-        "sales.orders.customer_id": "is tied to a masked column by the foreign key of_customer",
+        "sales.orders.customer_id": "is tied to a masked column by the reference of_customer",
+        "sales.orders.id": "can be inserted and not updated: that would change rows with masked columns by the "
+        "cascading foreign key moved",
     }
-    assert [(line["table"], line["statement"]) for line in seen.about.refused_writes] == [("sales.customers", "DELETE")]
+    refused = [(line["table"], line["statement"]) for line in seen.about.refused_writes]
+    assert refused == [("sales.customers", "DELETE"), ("sales.orders", "DELETE")]
     assert shown_by(request) == seen.about
 
 

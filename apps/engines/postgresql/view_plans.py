@@ -92,6 +92,7 @@ def plans(connection: Connection, scope: Scope, classified: Classified, *, lock:
             here = facts[source.oid or 0]
             hidden = _hidden(viewed, elsewhere)
             _refuse_table(viewed, here, hidden)
+            _refuse_copies(viewed, here, hidden, elsewhere)
             # Generated of masked ones and left out of the view: as telling as these.
             hidden = sorted({*hidden, *ties.shows_masked(here.ties, hidden)})
             planned = _plan(schemas[source.schema], source, viewed, here, hidden)
@@ -269,6 +270,15 @@ def _refuse_table(viewed: ViewedTable, facts: TableFacts, hidden: Sequence[str])
     for column, origin in ties.shows_masked(facts.ties, hidden).items():
         if column in viewed.columns:
             raise Refused(f"{table}.{column} is made of the masked {origin} and shows it: classify it as well.")
+
+
+def _refuse_copies(
+    viewed: ViewedTable, facts: TableFacts, hidden: Sequence[str], elsewhere: frozenset[tuple[str, str, str]]
+) -> None:
+    for column, origin in ties.copies(facts.ties, hidden, masked_elsewhere=elsewhere).items():
+        if column in viewed.columns:
+            table = names.quoted(viewed.table)
+            raise Refused(f"{table}.{column} refers to the masked {origin} and holds its values: classify it as well.")
 
 
 def _refuse_without_order(viewed: ViewedTable, facts: TableFacts, hidden: Sequence[str]) -> None:

@@ -112,7 +112,7 @@ ATTACKS = family(
     ),
     (
         "events",
-        "UPDATE events SET kind = 'x' RETURNING *",
+        "UPDATE events SET kind = kind RETURNING *",
         "INSERT INTO events (id, happened, kind) VALUES (1, '2001-01-01', 'x') RETURNING *",
         "UPDATE events SET happened = '2021-01-01'",
     ),
