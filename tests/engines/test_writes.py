@@ -134,7 +134,9 @@ def test_change_when_a_foreign_key_leads_to_a_masked_column(shop: Shop) -> None:
     spec = a_view_spec(shop, viewed(shop, NOTES, {"ssn": "hidden"}), level=CHANGE, classified=both)
     with using(shop, spec) as (alice, opened):
         assert why(opened, "crm.notes")["ssn"] == "is masked"
-        denied(alice, "INSERT INTO notes (ssn) VALUES ('123-45-6789')", "UPDATE notes SET ssn = '123-45-6789'")
+        for statement in ("INSERT INTO notes (ssn) VALUES ('123-45-6789')", "UPDATE notes SET ssn = '123-45-6789'"):
+            with pytest.raises(psycopg.errors.FeatureNotSupported):
+                alice.execute(statement.encode())
 
 
 def test_change_when_a_masked_column_is_referred_to(shop: Shop) -> None:
