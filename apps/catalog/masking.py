@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from django.db.models import Case, When
 
-from apps.catalog.models import Column, ColumnQuerySet, Database, DataClass, Server, StandingFilter, Table, is_masked
+from apps.catalog.models import Column, ColumnQuerySet, Database, DataClass, Server, StandingFilter, is_masked
 from apps.catalog.targets import engine_for
 from apps.engines.base import RowFilter, TableName, ViewedTable
 from apps.engines.masks import HIDDEN, BadMask, Mask, parse
@@ -133,16 +133,6 @@ def standing_filters(database: Database, tables: Iterable[TableName]) -> dict[Ta
         if name in wanted:
             found[name].append(row.row_filter)
     return dict(found)
-
-
-def ties_of(database: Database, tables: Iterable[TableName]) -> dict[TableName, tuple[Tie, ...]]:
-    """As the last reading of the tables told them."""
-    wanted = set(tables)
-    rows = Table.objects.filter(
-        database=database, gone_at=None, schema__in={table.schema for table in wanted}
-    ).values_list("schema", "name", "ties")
-    named = ((TableName(schema, name), ties) for schema, name, ties in rows)
-    return {name: tuple(map(tie_from_json, ties)) for name, ties in named if name in wanted}
 
 
 def masked_elsewhere(database: Database) -> frozenset[tuple[str, str, str]]:

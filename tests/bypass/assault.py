@@ -2,7 +2,6 @@
 
 import contextlib
 import secrets
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from tests.bypass import sentinels
 from tests.bypass.attack import Attack
 from tests.bypass.sentinels import Recogniser, Secret
 from tests.bypass.wire import Wire
+from tests.engines.conftest import PORTAL, psql
 from tests.support.targets import TargetServer
 
 _MASKS: Final = {
@@ -40,7 +40,6 @@ _HIDDEN: Final = (
 )
 _SHOWN: Final = ("id", "region", "grade", "team", "active", "note", "changed_at")
 _ELSEWHERE: Final = (("vault", "badges", "no"), ("vault", "badges", "holder"), ("app", "absences", "person_id"))
-PORTAL: Final = "testportal"
 
 
 def _view(
@@ -291,7 +290,7 @@ def founded(server: TargetServer) -> Iterator[Company]:
         _fill(admin, company)
         admin.execute("RESET ROLE")
         admin.execute("ANALYZE")
-    _psql(
+    psql(
         server,
         PostgresEngine().bootstrap_sql(
             databases=[database], schemas={}, verifier=scram.verifier(target.password), portal_id=PORTAL
@@ -330,9 +329,3 @@ def _fill(admin: psycopg.Connection, company: Company) -> None:
             [(number, number, number == 3, oath) for number, oath in enumerate(company.oaths, 1)],
         )
         cursor.execute("ALTER TABLE app.members ADD CHECK (oath::numeric > 0) NOT VALID")
-
-
-def _psql(server: TargetServer, script: str) -> None:
-    command = [str(server.psql), "-X", "-q", server.cluster.superuser_conninfo()]
-    done = subprocess.run(command, input=script, text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr

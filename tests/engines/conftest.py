@@ -21,6 +21,20 @@ PORTAL = "testportal"
 ORDERS, CUSTOMERS, SALARIES = TableName("sales", "orders"), TableName("sales", "customers"), TableName("hr", "salaries")
 EMAIL = frozenset({(CUSTOMERS, "email")})
 
+ODD_NAMES = (
+    "Odd.Name",
+    'quo"ted',
+    "it's",
+    "with space",
+    "ÜMLAUT-表",
+    "x" * 63,
+    'x"; DROP TABLE sales.orders; --',
+    "'); DROP ROLE jitportal; --",
+    "%s {} %(login)s",
+    "$jit$",
+    "back\\slash",
+)
+
 _COMPANY = """
     CREATE SCHEMA sales; CREATE SCHEMA hr;
     CREATE TABLE sales.customers (id int PRIMARY KEY, name text, email text);

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from apps.engines.base import Level, Refused, SessionUse, TableName
 from apps.engines.postgresql import PostgresEngine, names, scram
-from tests.engines.conftest import CUSTOMERS, EMAIL, ORDERS, PASSWORD, SALARIES, Shop, a_spec
+from tests.engines.conftest import CUSTOMERS, EMAIL, ODD_NAMES, ORDERS, PASSWORD, SALARIES, Shop, a_spec
 
 INSUFFICIENT_PRIVILEGE = psycopg.errors.InsufficientPrivilege
 
@@ -149,21 +149,6 @@ def test_open_login_when_it_is_the_evidence_that_counts(engine: PostgresEngine, 
         ("table sales.orders", ("SELECT",), opened.scope_role),
         (f"role {opened.scope_role}", ("MEMBER",), "membership"),
     }
-
-
-ODD_NAMES = (
-    "Odd.Name",
-    'quo"ted',
-    "it's",
-    "with space",
-    "ÜMLAUT-表",
-    "x" * 63,
-    'x"; DROP TABLE sales.orders; --',
-    "'); DROP ROLE jitportal; --",
-    "%s {} %(login)s",
-    "$jit$",
-    "back\\slash",
-)
 
 
 @pytest.mark.parametrize("odd", ODD_NAMES)

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from apps.engines.base import Level, LoginSpec, Operator, Refused, RowFilter, TableName
 from apps.engines.postgresql import PostgresEngine, names
-from tests.engines.conftest import CUSTOMERS, ORDERS, Shop
+from tests.engines.conftest import CUSTOMERS, ODD_NAMES, ORDERS, Shop
 from tests.engines.viewing import MASKS, NOTES, PEOPLE, a_view_spec, make_crm, rows, using, viewed
 
 DENIED = psycopg.errors.InsufficientPrivilege
@@ -290,24 +290,7 @@ def test_open_login_when_the_scope_holds_more_on_a_view(engine: PostgresEngine, 
     assert newest.value(f"{columns} AND grantee = %s::regrole", [view, role]) == 0
 
 
-ODD_NAMES = (
-    "Odd.Name",
-    'quo"ted',
-    "it's",
-    "with space",
-    "ÜMLAUT-表",
-    "x" * 63,
-    "表" * 21,
-    'x"; DROP TABLE sales.orders; --',
-    "%s {} %(login)s",
-    "$jit$",
-    "back\\slash",
-    "source",
-    "ordered=yes: ",
-)
-
-
-@pytest.mark.parametrize("odd", ODD_NAMES)
+@pytest.mark.parametrize("odd", [*ODD_NAMES, "表" * 21, "source", "ordered=yes: "])
 def test_open_login_when_views_have_odd_names(engine: PostgresEngine, newest: Shop, odd: str) -> None:
     with newest.server.admin(newest.database) as admin:
         for statement in (
