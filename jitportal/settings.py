@@ -234,6 +234,11 @@ PORTAL_ID = env.str("JITPORTAL_PORTAL_ID", "")  # random, fixed for the life of 
 LOOPBACK_TARGETS = env.bool("JITPORTAL_LOOPBACK_TARGETS", False)
 MAX_SKEW_SECONDS = 30
 MAX_MINUTES = 60 * 24 * 30  # a sanity bound; policies set the real caps
+BREAK_GLASS_MINUTES = env.int("JITPORTAL_BREAK_GLASS_MINUTES", 60)  # the longest access without anybody's yes
+STEP_UP_SECONDS = env.int("JITPORTAL_STEP_UP_SECONDS", 300)  # for how long a proof of who somebody is counts as new
+# Whom the identity provider has not vouched for in so many hours loses access, votes that wait, and the use of tokens.
+SEEN_WITHIN_HOURS = env.int("JITPORTAL_SEEN_WITHIN_HOURS", 24)
+METRICS_TOKEN = env.str("JITPORTAL_METRICS_TOKEN", "")  # bearer of GET /metrics; without it there are none
 REQUEST_LAPSES_AFTER_HOURS = env.int("JITPORTAL_REQUEST_LAPSES_AFTER_HOURS", 72)
 AUDIT_ORIGIN = env.str("JITPORTAL_AUDIT_ORIGIN", BASE_URL.split("://")[-1])
 

@@ -1,10 +1,40 @@
 """What people decided, bound to exactly what they saw."""
 
 from django.db import models
+from django.db.models import Q
 
 from apps.accounts.models import User
 from apps.core.ids import LENGTH, new_id
 from apps.requests.models import AccessRequest
+
+
+class Review(models.Model):
+    """What security says afterwards to access that nobody was asked about. Open until somebody has said it."""
+
+    class Verdict(models.TextChoices):
+        JUSTIFIED = "justified", "justified"
+        UNJUSTIFIED = "unjustified", "not justified"
+
+    request = models.OneToOneField(AccessRequest, primary_key=True, on_delete=models.PROTECT, related_name="review")
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    closed_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="reviews")
+    verdict = models.CharField(max_length=16, choices=Verdict, blank=True)
+    comment = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["opened_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(closed_at=None, closed_by=None, verdict="")
+                | Q(closed_at__isnull=False, closed_by__isnull=False, verdict__in=["justified", "unjustified"]),
+                name="review_closed_with_a_verdict",
+            )
+        ]
+        indexes = [models.Index(fields=["opened_at"], condition=Q(closed_at=None), name="review_open")]
+
+    def __str__(self) -> str:
+        return f"review of {self.request}"
 
 
 class Decision(models.Model):

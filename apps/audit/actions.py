@@ -18,11 +18,19 @@ class Action(StrEnum):
     TOKEN_CREATED = "token.created"  # noqa: S105 - a word, no secret
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - a word, no secret
     SESSION_ENDED = "session.ended"
+    ACCOUNT_STEPPED_UP = "account.stepped_up"  # proved anew who they are
     GROUP_CHANGED = "group.changed"
 
     SERVER_ADDED = "server.added"
     SERVER_CHANGED = "server.changed"
     SERVER_PREFLIGHTED = "server.preflighted"
+    SERVER_UNREACHABLE = "server.unreachable"
+    SERVER_REACHED = "server.reached"  # it answers again
+    SERVER_RETIRED = "server.retired"  # nothing of the portal's is left there
+    LOGIN_STRAY = "login.stray"  # of this portal's and not known to it: it was disabled
+    OBJECTS_LEFT = "objects.left"  # what an ended login owned lies in the graveyard
+    PORTAL_RESTORED = "portal.restored"  # targets remember more than the record: nothing is done on them
+    PORTAL_CONFIRMED = "portal.confirmed"  # an operator lets it go on, and names what is lost
     SERVER_PORTAL_CONFIRMED = "server.portal_confirmed"
     DATABASE_ADDED = "database.added"
     DATABASE_CHANGED = "database.changed"
@@ -57,12 +65,22 @@ class Action(StrEnum):
     GRANT_ISSUE_FAILED = "grant.issue_failed"  # will be tried again
     GRANT_FAILED = "grant.failed"  # given up, after absence was read back
     GRANT_EXPIRING = "grant.expiring"
+    GRANT_EXTENDING = "grant.extending"  # intent: the target knows the old end yet
+    GRANT_EXTENDED = "grant.extended"
+    GRANT_EXTEND_FAILED = "grant.extend_failed"
     GRANT_RELEASED = "grant.released"
     GRANT_REVOKED = "grant.revoked"
     GRANT_WITHDRAWN = "grant.withdrawn"  # the catalog allows less than it shows, or a table of it is paused
     GRANT_ENDING = "grant.ending"  # intent, with its cause
     GRANT_ENDED = "grant.ended"  # absence was read back from the target
     GRANT_END_FAILED = "grant.end_failed"  # will be tried again
+    GRANT_LATE = "grant.late"  # access should be gone and is not proven to be
+    GRANT_UNENTITLED = "grant.unentitled"  # its holder may no longer hold it
+    GRANT_SESSION_CUT = "grant.session_cut"  # it stood in somebody's way
+    ACCESS_REVOKED = "access.revoked"  # all of a person, of a database, or everything
+    REVIEW_OPENED = "review.opened"  # the glass was broken
+    REVIEW_CLOSED = "review.closed"
+    REVIEW_REFUSED = "review.refused"  # somebody tried to close one who may not
     GRANT_REFUSED = "grant.refused"  # somebody tried to use or end the access who may not
     DRIFT_FOUND = "drift.found"  # the target is not as it was proven to be
     CREDENTIAL_SHOWN = "credential.shown"
@@ -74,4 +92,4 @@ class Action(StrEnum):
 WORKER_ROLE: Final = "jitportal_worker"
 # A web process that was taken over must not be able to claim what only happens on a target: these count only
 # when the database says that a worker recorded them.
-WORKER_ONLY: Final = frozenset({Action.GRANT_ISSUED, Action.GRANT_ENDED})
+WORKER_ONLY: Final = frozenset({Action.GRANT_ISSUED, Action.GRANT_EXTENDED, Action.GRANT_ENDED})

@@ -157,6 +157,14 @@ class DatabaseForm(VerbForm):
         help_text="They decide about every request to see columns unmasked.",
     )
 
+    break_glass = forms.ModelMultipleChoiceField(
+        Group.objects.order_by("name"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label="May break the glass",
+        help_text="In an emergency they have access at once, for a short time; security reviews it afterwards.",
+    )
+
     class Meta:
         model = Database
         fields = ["server", "slug", "datname", "environment", "description", "hides_unclassified", "is_active"]

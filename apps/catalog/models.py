@@ -44,6 +44,17 @@ class Server(models.Model):
     check_wanted_at = models.DateTimeField(null=True, editable=False)
     skew_seconds = models.FloatField(null=True, editable=False)
     is_active = models.BooleanField(default=True)
+    retired_at = models.DateTimeField(null=True, editable=False)  # it was clean then, and is not worked on any more
+    # A session under a grant that goes on for longer is ended (field notes S10).
+    block_seconds = models.PositiveIntegerField(
+        "may block others for", default=30, help_text="Seconds; 0 does not look."
+    )
+    idle_seconds = models.PositiveIntegerField(
+        "may idle in a transaction for", default=300, help_text="Seconds; 0 does not look."
+    )
+    snapshot_seconds = models.PositiveIntegerField(
+        "may hold back vacuum for", default=1800, help_text="Seconds of one snapshot; 0 does not look."
+    )
 
     class Meta:
         ordering = ["name"]
@@ -128,6 +139,7 @@ class Database(models.Model):
             ("request_database", "may ask for access to this database"),
             ("own_database", "owns this database: decides about access to it"),
             ("own_data", "owns the data in it: decides about columns to be shown unmasked"),
+            ("break_glass", "may break the glass: access to it at once, reviewed afterwards"),
         ]
 
     def __str__(self) -> str:

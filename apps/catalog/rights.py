@@ -8,7 +8,7 @@ from guardian.models import GroupObjectPermission
 
 from apps.catalog.models import Database
 
-PERMISSIONS: Final = ("request_database", "own_database", "own_data")
+PERMISSIONS: Final = ("request_database", "own_database", "own_data", "break_glass")
 
 
 def groups_with(database: Database, permission: str) -> QuerySet[Group]:

@@ -245,6 +245,14 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class LeftObject:
+    """What an ended login owned and others need: it belongs to the graveyard now, which nobody can log in as."""
+
+    database: str
+    object: str  # kind and quoted name, as pg_describe_object tells it
+
+
+@dataclass(frozen=True)
 class Closed:
     """Absence, read back: no role, no session, no prepared transaction, nothing in pg_shdepend."""
 
@@ -254,6 +262,31 @@ class Closed:
     clean_at: datetime  # the third clean scan in a row
     dropped: bool  # False: access is zero, but the role could not be dropped yet; `leftover` says why
     leftover: str = ""
+    left: tuple[LeftObject, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionLimits:
+    """For how many seconds a session may stand in others' way before it is ended; 0 does not look (field notes S10)."""
+
+    blocks: int = 0  # somebody waits for a lock that it holds
+    idles: int = 0  # in a transaction, doing nothing
+    holds_back: int = 0  # its snapshot keeps vacuum from cleaning up
+
+
+class CutWhy(StrEnum):
+    BLOCKED = "blocked"
+    IDLED = "idled"
+    HELD_BACK = "held_back"
+
+
+@dataclass(frozen=True)
+class SessionCut:
+    """A session that was ended because it stood in others' way."""
+
+    pid: int
+    why: CutWhy
+    seconds: int  # for how long it had done so
 
 
 @dataclass(frozen=True)
@@ -261,6 +294,30 @@ class SessionUse:
     login: str
     live: int
     first_backend_start: datetime | None
+    cut: tuple[SessionCut, ...] = ()
+
+
+@dataclass(frozen=True)
+class FoundLogin:
+    """A login of this portal as it stands on the server."""
+
+    login: str  # its name as its comment says, which a DBA may have changed on the server
+    role: str  # its name on the server
+    comment: str
+    can_login: bool
+    valid_until: datetime | None  # None: never opened, or infinite
+    sessions: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Everything of this portal's that is on a server. Another portal's is not in it."""
+
+    checked_at: datetime  # the target's clock
+    logins: tuple[FoundLogin, ...]
+    scope_roles: tuple[tuple[str, str], ...]  # (scope role, database that it is for)
+    view_schemas: tuple[tuple[str, str, str], ...]  # (scope role, database, schema)
+    mark: str  # what remember() left there last; empty where nothing did
 
 
 @dataclass(frozen=True)
@@ -331,8 +388,24 @@ class Engine(Protocol):
     def drop_scopes(self, target: Target, scope_roles: Iterable[tuple[str, str]]) -> list[str]:
         """Drop (scope role, database) pairs that have no members; returns the roles that are gone."""
 
-    def sessions(self, target: Target) -> list[SessionUse]:
-        """Live sessions of this portal's logins, in one look at the server."""
+    def sessions(self, target: Target, limits: SessionLimits) -> list[SessionUse]:
+        """Live sessions of this portal's logins, in one look at the server; it ends those that exceed the limits."""
+
+    def extend_login(self, target: Target, login: str, reference: str, until: datetime) -> datetime:
+        """Let an open login live until `until` (the target's clock) and return what the server holds by now.
+
+        Never shortens. Refused where the login is not there, not this request's, or has ended. `reference` is that of
+        the LoginSpec that opened it.
+        """
+
+    def survey(self, target: Target) -> Survey:
+        """What of this portal's is there, in every database."""
+
+    def remember(self, target: Target, mark: str) -> None:
+        """Leave a word of at most 200 letters on the server for the portal itself, in the place of the last one."""
+
+    def recall(self, target: Target) -> str:
+        """The last word that remember() left; empty where there is none."""
 
     def now(self, target: Target) -> datetime:
         """The target's clock_timestamp(), for measuring its skew."""

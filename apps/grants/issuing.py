@@ -173,7 +173,7 @@ def _record_issued(*, grant_id: str, token: str, opened: Opened, skew: timedelta
         return False
     grant.status = GrantStatus.ACTIVE
     grant.starts_at, grant.expires_at = opened.opened_at - skew, opened.valid_until - skew
-    grant.scope_role = opened.scope_role
+    grant.scope_role, grant.valid_until = opened.scope_role, opened.valid_until
     grant.evidence = _evidence(opened)
     for name, value in _CLEAR_PROBLEM.items():
         setattr(grant, name, value)

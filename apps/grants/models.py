@@ -9,7 +9,7 @@ from django.db.models import Q
 from apps.accounts.models import User
 from apps.catalog.models import Database, Server
 from apps.core.ids import LENGTH, new_id
-from apps.grants.states import LIVE, EndCause, GrantStatus
+from apps.grants.states import LIVE, EndCause, ExtensionStatus, GrantStatus
 from apps.policies.models import Connection
 from apps.requests.models import AccessRequest
 
@@ -50,7 +50,8 @@ class Grant(models.Model):
     connection = models.CharField(max_length=16, choices=Connection)
     scope = models.JSONField()
     scope_digest = models.CharField(max_length=64)
-    minutes = models.PositiveIntegerField()
+    minutes = models.PositiveIntegerField()  # in all, extensions included
+    break_glass = models.BooleanField(default=False)
     login = models.CharField(max_length=63, unique=True)
     scope_role = models.CharField(max_length=63, blank=True, db_index=True)
     scope_gone_at = models.DateTimeField(null=True, editable=False)  # the scope role was dropped after the last grant
@@ -60,9 +61,11 @@ class Grant(models.Model):
     queued_at = models.DateTimeField()
     starts_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    valid_until = models.DateTimeField(null=True, editable=False)  # the same instant by the target's clock
     ending_since = models.DateTimeField(null=True, blank=True)  # when access should have been gone at the latest
     ended_at = models.DateTimeField(null=True, blank=True)
     warned_at = models.DateTimeField(null=True, blank=True, editable=False)
+    late_told_at = models.DateTimeField(null=True, editable=False)  # its lateness was told, once
     end_cause = models.CharField(max_length=8, choices=EndCause, blank=True)
     end_reason = models.TextField(blank=True)
     ended_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
@@ -82,6 +85,7 @@ class Grant(models.Model):
     sessions_seen = models.PositiveIntegerField(default=0)
     first_used_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    sessions_cut = models.PositiveIntegerField(default=0)  # by us, because they stood in somebody's way
 
     objects = GrantQuerySet.as_manager()
 
@@ -119,6 +123,82 @@ class ServerLease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.server}: {self.holder or 'free'}"
+
+
+class Extension(models.Model):
+    """More time for a live login, asked for and approved as a request of its own."""
+
+    request = models.OneToOneField(AccessRequest, primary_key=True, on_delete=models.PROTECT, related_name="extension")
+    grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="extensions")
+    minutes = models.PositiveIntegerField()  # on top of what it has
+    status = models.CharField(max_length=8, choices=ExtensionStatus, default=ExtensionStatus.QUEUED)
+    queued_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    valid_until = models.DateTimeField(null=True)  # the new end by the target's clock, fixed before the first try
+    # Work on the target: a lease and what the last try said.
+    claimed_by = models.CharField(max_length=64, blank=True)
+    claimed_until = models.DateTimeField(null=True)
+    tries = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField(null=True)
+    problem = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["queued_at"]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=ExtensionStatus.values), name="extension_status_known"),
+            models.UniqueConstraint("grant", condition=Q(status="queued"), name="extension_one_at_a_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.grant} + {self.minutes} minutes"
+
+
+class ServerState(models.Model):
+    """What work on a server has shown: whether it answers, and what was found there. Written by workers."""
+
+    server = models.OneToOneField(Server, primary_key=True, on_delete=models.CASCADE, related_name="state")
+    # The circuit: while it is open, nothing but one probe now and then goes to the server.
+    unreachable_since = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0)  # in a row
+    next_probe_at = models.DateTimeField(null=True)
+    problem = models.TextField(blank=True)  # what the last probe said
+    # The last reconciliation.
+    reconciled_at = models.DateTimeField(null=True)
+    reconcile_wanted_at = models.DateTimeField(null=True)
+    # Roles of this portal's that it does not know: [{"login", "comment", "found_at", "disabled"}]
+    strays = models.JSONField(default=list)
+    # What ended logins have left to the graveyard: [{"database", "object", "login", "at"}]
+    graveyard = models.JSONField(default=list)
+
+    def __str__(self) -> str:
+        return f"{self.server}: {self.problem or 'answers'}"
+
+
+class Continuity(models.Model):
+    """One row, made when a target remembers more than this portal: its database was restored, or is a copy.
+
+    While `confirmed_at` is empty nothing is done on any target.
+    """
+
+    id = models.CharField(primary_key=True, max_length=LENGTH, default=new_id, editable=False)
+    found_at = models.DateTimeField()
+    server = models.ForeignKey(Server, null=True, on_delete=models.SET_NULL, related_name="+")
+    size_here = models.BigIntegerField()  # entries of the record when it was found
+    size_there = models.BigIntegerField()  # entries that the target remembers
+    why = models.TextField()
+    confirmed_at = models.DateTimeField(null=True)
+    confirmed_by = models.CharField(max_length=64, blank=True)  # the record's opaque id
+
+    class Meta:
+        ordering = ["-found_at"]
+        constraints = [
+            models.UniqueConstraint(
+                "confirmed_at", condition=Q(confirmed_at=None), nulls_distinct=False, name="continuity_one_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.why
 
 
 class Heartbeat(models.Model):

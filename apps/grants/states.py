@@ -27,7 +27,19 @@ class EndCause(models.TextChoices):
     DRIFTED = "drifted", "the target had changed under it"
     MASKED = "masked", "a column that it showed is masked by now"
     PAUSED = "paused", "its masking was paused for a migration"
+    LEFT = "left", "its holder may no longer hold it"
+    VANISHED = "vanished", "its login was removed on the server"
 
+
+class ExtensionStatus(models.TextChoices):
+    QUEUED = "queued", "being applied"
+    APPLIED = "applied", "applied"
+    FAILED = "failed", "failed"
+
+
+EXTENSION_TRANSITIONS: Final[Transitions] = {
+    ExtensionStatus.QUEUED: frozenset({ExtensionStatus.APPLIED, ExtensionStatus.FAILED}),
+}
 
 TRANSITIONS: Final[Transitions] = {
     GrantStatus.QUEUED: frozenset({GrantStatus.ACTIVE, GrantStatus.ENDING, GrantStatus.FAILED}),

@@ -41,6 +41,9 @@ class AccessRequest(models.Model):
     starts_at = models.DateTimeField(null=True, blank=True)
     reason = models.TextField()
     ticket = models.CharField(max_length=100, blank=True)
+    break_glass = models.BooleanField(default=False)
+    # More time for the access that this earlier request became; `minutes` are those on top.
+    extends = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="extended_by")
     status = models.CharField(max_length=16, choices=RequestStatus, default=RequestStatus.PENDING)
     asked_scope = models.JSONField()
     scope = models.JSONField()

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from apps.engines.base import EngineError, Refused, Target, TargetUnavailable, Tls
+from apps.engines.base import EngineError, Refused, SessionLimits, Target, TargetUnavailable, Tls
 from apps.engines.postgresql import PostgresEngine, connect
 from jitportal.embedded import Cluster
 from jitportal.embedded_install import installed, server_user
@@ -47,7 +47,7 @@ def test_open_login_when_nobody_answers(engine: PostgresEngine, newest: Shop, cl
         lambda: engine.open_login(target, spec),
         lambda: engine.close_logins(target, [spec.login]),
         lambda: engine.now(target),
-        lambda: engine.sessions(target),
+        lambda: engine.sessions(target, SessionLimits()),
         lambda: list(engine.read_tables(target, newest.database)),
         lambda: engine.drop_scopes(target, []),
     ):

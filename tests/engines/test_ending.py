@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from apps.core.ids import new_id
-from apps.engines.base import Closed, Level, LoginSpec, Refused
+from apps.engines.base import Closed, Level, LoginSpec, Refused, SessionLimits
 from apps.engines.postgresql import PostgresEngine, connect, names
 from tests.engines.conftest import ORDERS, PASSWORD, SALARIES, Shop, a_spec
 
@@ -180,7 +180,7 @@ def test_close_logins_when_one_is_another_portals(engine: PostgresEngine, shop: 
     assert shop.role_is_there(theirs.login)
     with pytest.raises(Refused, match="not this request's"):
         engine.open_login(shop.target, theirs)
-    assert theirs.login not in [use.login for use in engine.sessions(shop.target)]
+    assert theirs.login not in [use.login for use in engine.sessions(shop.target, SessionLimits())]
 
 
 def test_close_logins_when_a_dba_renamed_it(engine: PostgresEngine, shop: Shop) -> None:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from apps.engines.base import Level, Refused, SessionUse, TableName
+from apps.engines.base import Level, Refused, SessionLimits, SessionUse, TableName
 from apps.engines.postgresql import PostgresEngine, names, scram
 from tests.engines.conftest import CUSTOMERS, EMAIL, ODD_NAMES, ORDERS, PASSWORD, SALARIES, Shop, a_spec
 
@@ -231,10 +231,10 @@ def test_sessions_when_some_are_open(engine: PostgresEngine, shop: Shop) -> None
     busy, idle = a_spec(shop, ORDERS), a_spec(shop, ORDERS)
     for spec in (busy, idle):
         engine.open_login(shop.target, spec)
-    assert engine.sessions(shop.target) == []
+    assert engine.sessions(shop.target, SessionLimits()) == []
     with shop.login(PASSWORD, busy.login) as first, shop.login(PASSWORD, busy.login):
         started = rows(first, "SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")[0][0]
-        assert engine.sessions(shop.target) == [SessionUse(busy.login, 2, started)]
+        assert engine.sessions(shop.target, SessionLimits()) == [SessionUse(busy.login, 2, started)]
 
 
 def test_now_when_asked(engine: PostgresEngine, shop: Shop) -> None:

@@ -12,7 +12,9 @@ from apps.engines.base import (
     Opened,
     RowFilter,
     Sample,
+    SessionLimits,
     SessionUse,
+    Survey,
     TableInfo,
     TableName,
     Target,
@@ -71,8 +73,20 @@ class PostgresEngine:
     def drop_scopes(self, target: Target, scope_roles: Iterable[tuple[str, str]]) -> list[str]:
         return scope_ending.drop_scopes(target, scope_roles)
 
-    def sessions(self, target: Target) -> list[SessionUse]:
+    def sessions(self, target: Target, limits: SessionLimits) -> list[SessionUse]:
         return watching.sessions(target)
+
+    def extend_login(self, target: Target, login: str, reference: str, until: datetime) -> datetime:
+        raise NotImplementedError
+
+    def survey(self, target: Target) -> Survey:
+        raise NotImplementedError
+
+    def remember(self, target: Target, mark: str) -> None:
+        raise NotImplementedError
+
+    def recall(self, target: Target) -> str:
+        raise NotImplementedError
 
     def now(self, target: Target) -> datetime:
         return watching.now(target)
