@@ -5,8 +5,6 @@ answers, and the true one when it is known.
 """
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from jitportal.embedded_install import installed
 from jitportal.portal_database import OWNER, WEB, WORKER, urls
 from tests.support import portal as support
 from tests.support.demo import RunningDemo, running_demo
+from tests.support.folders import short_lived
 from tests.support.identity import IdentityProvider, started
 from tests.support.portal import PortalDatabase
 from tests.support.targets import TargetServer, versions
@@ -85,10 +84,8 @@ def pytest_report_header() -> list[str]:
 @pytest.fixture(scope="session")
 def cluster_folder() -> Iterator[Path]:
     """A short-lived folder for servers, which their own user may enter."""
-    folder = Path(tempfile.mkdtemp(prefix="jt-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
+    with short_lived("jt-") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,17 @@
 """The whole portal, running."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.folders import short_lived
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,8 +27,12 @@ class RunningDemo:
 @contextmanager
 def running_demo() -> Iterator[RunningDemo]:
     """`manage.py demo`, started as anybody would, on a free port and a folder of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="jd-"))
-    folder.chmod(0o711)
+    with short_lived("jd-") as folder, _running(folder) as demo:
+        yield demo
+
+
+@contextmanager
+def _running(folder: Path) -> Iterator[RunningDemo]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -53,7 +57,6 @@ def running_demo() -> Iterator[RunningDemo]:
         process.wait(timeout=60)
         if process.stdout is not None:
             process.stdout.close()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_until_ready(process: "subprocess.Popen[str]") -> None:
