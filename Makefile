@@ -11,6 +11,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 TOOLS := JITPORTAL_TESTING=1 JITPORTAL_SECRET_KEY=tools-only PYTHONWARNINGS=ignore::RuntimeWarning \
 	DATABASE_URL=postgres://nobody@127.0.0.1:1/none DATABASE_OWNER_URL=postgres://nobody@127.0.0.1:1/none
 
+# Tests and demo start many processes: each would compile the portal anew, and each worker rewrite every test.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test story lint types check lock
 
