@@ -13,7 +13,6 @@ from django.db.models import Q, QuerySet
 
 from apps.audit.actions import Action
 from apps.audit.body import rfc3339
-from apps.audit.canonical import Json
 from apps.core import clock
 from apps.core.errors import Conflict
 from apps.core.nudge import nudge
@@ -115,8 +114,14 @@ def _claim(*, request_id: str, token: str) -> Extension | None:
     extension.tries += 1
     extension.save()
     if extension.tries == 1:
-        told: dict[str, Json] = {"expires_at": _time(grant.expires_at), "minutes": extension.minutes}
-        record(Action.GRANT_EXTENDING, grant, actor=WORKER, extension=extension.request_id, **told)
+        record(
+            Action.GRANT_EXTENDING,
+            grant,
+            actor=WORKER,
+            extension=extension.request_id,
+            expires_at=_time(grant.expires_at),
+            minutes=extension.minutes,
+        )
     return extension
 
 
@@ -191,9 +196,15 @@ def _close(extension: Extension, status: ExtensionStatus, now: datetime, problem
 
 
 def _record_failed(extension: Extension, *, is_last: bool) -> None:
-    told: dict[str, Json] = {"extension": extension.request_id, "tries": extension.tries, "is_last": is_last}
-    disclosed = {"problem": extension.problem}
-    record(Action.GRANT_EXTEND_FAILED, extension.grant, actor=WORKER, disclosed=disclosed, **told)
+    record(
+        Action.GRANT_EXTEND_FAILED,
+        extension.grant,
+        actor=WORKER,
+        disclosed={"problem": extension.problem},
+        extension=extension.request_id,
+        tries=extension.tries,
+        is_last=is_last,
+    )
     nudge()
 
 

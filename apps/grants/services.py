@@ -34,6 +34,7 @@ from apps.grants.issuing import issue, issue_queued, password_of
 from apps.grants.models import Grant
 from apps.grants.opening import open_approved
 from apps.grants.record import CLOCK, record
+from apps.grants.revoking import Affected, Revoked, affected, may_revoke_all, revoke_all
 from apps.grants.scopes import drop_unused_scopes
 from apps.grants.sessions import look_at_sessions
 from apps.grants.states import LIVE, EndCause, GrantStatus
@@ -47,8 +48,11 @@ if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
 __all__ = [
+    "Affected",
     "Credential",
     "Health",
+    "Revoked",
+    "affected",
     "check_drift",
     "close_pointless",
     "credential",
@@ -60,9 +64,11 @@ __all__ = [
     "issue",
     "issue_queued",
     "look_at_sessions",
+    "may_revoke_all",
     "open_approved",
     "release",
     "revoke",
+    "revoke_all",
     "to_warn",
     "warn_expiring",
 ]
