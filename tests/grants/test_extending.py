@@ -77,12 +77,12 @@ def test_extend_when_a_session_is_open_leaves_no_gap(people: Cast, left_behind: 
     grant = active(people.alice, minutes=10)
     with connected(grant) as alice:
         alice.execute("BEGIN")
-        alice.execute("SELECT count(*) FROM sales.orders")
+        alice.execute("SELECT count(*) FROM orders")
         more(grant)
         work(grant)
         with clock.shifted(timedelta(minutes=11)):
             services.end_due(server_id=grant.server_id)
-            assert alice.execute("SELECT id FROM sales.orders").fetchone() == (4711,)
+            assert alice.execute("SELECT id FROM orders").fetchone() == (4711,)
             alice.execute("COMMIT")
             connected(grant).close()
         with clock.shifted(timedelta(minutes=41)):
@@ -103,7 +103,7 @@ def test_extend_when_it_would_climb_over_a_cap_is_denied(people: Cast) -> None:
 
     assert denied.status == "denied"
     assert "no longer than a working day" in denied.closed_reason
-    assert "would last 8 h 20 min in all" in denied.closed_reason
+    assert "would last 8 hours 20 minutes in all" in denied.closed_reason
     assert more(grant, 10).status == "pending"
 
 
