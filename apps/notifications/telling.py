@@ -220,8 +220,8 @@ def _late(line: Line, grant: Grant) -> Iterator[Told]:
 
 def _all_revoked(line: Line) -> Iterator[Told]:
     """To everybody else who may press that button for everything; each holder is told of their own access."""
-    grants, requests = line.facts.get("grants"), line.facts.get("requests")
-    text = f"{line.disclosed.get('person', 'Somebody')} took all access {_of_what(line)} away: {grants} live, {requests} approved."
+    who, number = line.disclosed.get("person", "Somebody"), line.facts.get("grants")
+    text = f"{who} took all access {_of_what(line)} away ({number} live)."
     concerned = {person.pk: person for duty in (Duty.DBA, Duty.SECURITY) for person in people_with_duty(duty)}
     for person in concerned.values():
         if person.audit_id != line.actor:
