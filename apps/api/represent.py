@@ -12,6 +12,7 @@ from apps.catalog import masking
 from apps.catalog.models import Column, Database, Server, Table
 from apps.catalog.tables import quoted, quoted_column
 from apps.grants.models import Grant
+from apps.grants.revoking import Affected
 from apps.requests.masked import About, MaskedColumn, filters_of
 from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
@@ -89,7 +90,9 @@ def request(row: AccessRequest, *, live: bool = True) -> dict[str, Any]:
         "scope_digest": row.scope_digest,
         "risk": row.verdict["risk"],
         "route": approvals.route_of(row, live=live),
-        "grant": _grant_reference(row),
+        "grant": _grant_reference(row.extends or row),
+        "extends": row.extends_id,
+        "extension": _extension_status(row),
         "views": _views(scope),
         **about,
     }
@@ -123,6 +126,21 @@ def _grant_reference(row: AccessRequest) -> dict[str, Any] | None:
         return {"id": row.grant.pk, "status": row.grant.status}
     except ObjectDoesNotExist:
         return None
+
+
+def _extension_status(row: AccessRequest) -> str | None:
+    try:
+        return row.extension.status if row.extends_id else None
+    except ObjectDoesNotExist:
+        return None
+
+
+def affected(now: Affected) -> dict[str, Any]:
+    lines = [
+        {"person": line.username, "database": line.database, "grants": line.grants, "requests": line.requests}
+        for line in now.lines
+    ]
+    return {"dry_run": True, "count": now.count, "grants": now.grants, "requests": now.requests, "affected": lines}
 
 
 def grant(row: Grant) -> dict[str, Any]:

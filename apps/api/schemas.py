@@ -56,6 +56,48 @@ class ReasonIn(Body):
     reason: Text = ""
 
 
+class ExtendIn(Body):
+    """`minutes` come on top of what the access has."""
+
+    minutes: StrictInt
+    reason: Text = ""
+
+
+class RevokeAllIn(Body):
+    """One of `person` (username), `database` (slug), `server` (name) and `everything`.
+
+    `expected` is the count that a dry run has answered; for everything the word REVOKE comes with it.
+    """
+
+    person: Text | None = None
+    database: Text | None = None
+    server: Text | None = None
+    everything: StrictBool = False
+    reason: Text = ""
+    expected: StrictInt | None = None
+    word: Text = ""
+    dry_run: StrictBool = False
+
+
+class AffectedOut(Schema):
+    """Of one person in one database; `requests` are approved and not made yet."""
+
+    person: str
+    database: str
+    grants: int
+    requests: int
+
+
+class RevokeAllOut(Schema):
+    """`count` is what is, or was, to be taken away: grants, and approved requests of which access would be made."""
+
+    dry_run: bool
+    count: int
+    grants: int
+    requests: int
+    affected: list[AffectedOut] | None  # of a dry run
+
+
 class Me(Schema):
     id: str
     username: str
@@ -200,7 +242,9 @@ class RequestOut(Schema):
     scope_digest: str
     risk: RiskOut
     route: list[StepOut]
-    grant: GrantRef | None
+    grant: GrantRef | None  # of an extension: the grant that it extends
+    extends: str | None  # the request whose access is to last longer; `minutes` are those on top
+    extension: Literal["queued", "applied", "failed"] | None
     views: ViewsOut
     filters: list[FilterOut]
     # Column by column in the answer about one request, null in lists.

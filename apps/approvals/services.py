@@ -5,7 +5,7 @@ eligible for the step that the request has reached, and bound to the scope that 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db.models import QuerySet
 
@@ -19,7 +19,7 @@ from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.canonical import Json
 from apps.core import clock
-from apps.core.errors import Conflict, NotAllowed, NotFound, PortalError
+from apps.core.errors import Conflict, Invalid, NotAllowed, NotFound, PortalError
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
@@ -179,6 +179,11 @@ def _narrowed(request: AccessRequest, before: EffectiveScope, less: _Less) -> Ef
     scope = narrowed(
         before, minutes=less.minutes, tables=less.tables, unmask=less.unmask, filters=filters, viewed=viewed
     )
+    if request.extends_id is not None and replace(scope, minutes=before.minutes) != before:
+        raise Invalid(
+            "More time can only be shortened: the login goes on as it is, so its tables, rows and columns stay. "
+            "Approve fewer minutes, or deny it."
+        )
     if scope.views != before.views or scope.unmask != before.unmask:
         # A column that stays masked now, or a view where there was none, may ask for what its table does not have.
         check(scope, know(request.database, [view.table for view in scope.views]))

@@ -78,8 +78,15 @@ class Rounds:
         if self._do(self._withdrawals.look):
             waits.append(self._do(lambda: self._ask(due.ends(clock.now()))))
         self._do(services.open_approved)
+        waits.append(self._do(lambda: self._ask(due.extensions(clock.now()))))
         waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
-        for duty in (services.warn_expiring, requests.lapse_due, lambda: self._ask(due.rest(now)), self._beat):
+        for duty in (
+            services.warn_expiring,
+            requests.lapse_due,
+            services.close_pointless,
+            lambda: self._ask(due.rest(now)),
+            self._beat,
+        ):
             self._do(duty)
         longest = _SHORT_SLEEP if any(waits) else _LONGEST_SLEEP
         return min(longest, self._seconds_until(due.next_instant(now)))

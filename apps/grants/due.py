@@ -14,9 +14,9 @@ from apps.audit import services as audit
 from apps.catalog.models import Database, Server
 from apps.catalog.suggestions import to_suggest
 from apps.engines.base import Severity
-from apps.grants import ending, issuing, scopes, services, withdrawal
-from apps.grants.models import Grant, ServerLease
-from apps.grants.states import GrantStatus
+from apps.grants import ending, extending, issuing, scopes, services, withdrawal
+from apps.grants.models import Extension, Grant, ServerLease
+from apps.grants.states import ExtensionStatus, GrantStatus
 from apps.grants.tasks import Cluster, Task
 from apps.requests.models import AccessRequest
 from apps.requests.states import RequestStatus
@@ -49,6 +49,15 @@ def issues(now: datetime) -> Iterator[Work]:
     yield from _by_server(Task.ISSUE, free, F("queued_at"))
 
 
+def extensions(now: datetime) -> Iterator[Work]:
+    """Their access goes on for a while, or ends before they are applied; then they are closed by the same task."""
+    rows = extending.waiting(now).order_by().values("grant__server")
+    due = Coalesce(F("next_try_at"), F("queued_at"))
+    for row in rows.annotate(first=Min(due), last=Max(due)):
+        stamp = f"{row['first']} {row['last']}"
+        yield Work(task=Task.EXTEND, argument=row["grant__server"], stamp=stamp, again=2)
+
+
 def rest(now: datetime) -> Iterator[Work]:
     """What may take a moment."""
     yield from _unused_scopes(now)
@@ -71,6 +80,8 @@ def next_instant(now: datetime) -> datetime | None:
         _first(Grant.objects.filter(status=GrantStatus.ACTIVE), "expires_at", now),
         _first(waiting, "next_try_at", now),
         _first(waiting, "claimed_until", now),
+        _first(Extension.objects.filter(status=ExtensionStatus.QUEUED), "next_try_at", now),
+        _first(Extension.objects.filter(status=ExtensionStatus.QUEUED), "claimed_until", now),
         _first(ServerLease.objects.all(), "until", now),
         _first(approved, "starts_at", now),
         _first(AccessRequest.objects.filter(status=RequestStatus.PENDING), "lapses_at", now),

@@ -15,7 +15,24 @@ from apps.requests.scope import EffectiveScope
 
 def refusal(request: AccessRequest) -> str:
     """A sentence that says why this may not be granted any more; empty when it may."""
-    return _of_person(request) or _of_votes(request) or _of_tables(request) or _of_listeners(request)
+    return (
+        _of_person(request)
+        or _of_votes(request)
+        or of_scope(request.database, request.effective)
+        or _of_listeners(request)
+    )
+
+
+def of_scope(database: Database, scope: EffectiveScope) -> str:
+    """Why this may not be shown as things are; empty when it may."""
+    wanted = set(scope.tables)
+    rows = Table.objects.filter(
+        database=database, schema__in={table.schema for table in wanted}, gone_at=None
+    ).values_list("schema", "name")
+    if missing := sorted(wanted - {TableName(*row) for row in rows}):
+        return f"{quoted(missing[0])} is gone from {database.slug}: ask again without it."
+    found = withdrawal(scope, allowed(database, wanted))
+    return found.reason if found else ""
 
 
 def _of_person(request: AccessRequest) -> str:
@@ -41,17 +58,6 @@ def _of_votes(request: AccessRequest) -> str:
     if tally_now(request, decisions, standing_for([request], decisions)).complete:
         return ""
     return "The approvals do not stand any more: somebody who gave one may no longer decide about this. Ask again."
-
-
-def _of_tables(request: AccessRequest) -> str:
-    wanted = set(request.effective.tables)
-    rows = Table.objects.filter(
-        database=request.database, schema__in={table.schema for table in wanted}, gone_at=None
-    ).values_list("schema", "name")
-    if missing := sorted(wanted - {TableName(*row) for row in rows}):
-        return f"{quoted(missing[0])} is gone from {request.database.slug}: ask again without it."
-    found = withdrawal(request.effective, allowed(request.database, wanted))
-    return found.reason if found else ""
 
 
 def _of_listeners(request: AccessRequest) -> str:

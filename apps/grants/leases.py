@@ -18,7 +18,7 @@ from django.db.models import Q
 from apps.core import clock
 from apps.core.ids import new_id
 from apps.core.nudge import nudge
-from apps.grants.models import Grant, ServerLease
+from apps.grants.models import Extension, Grant, ServerLease
 
 # Longer than the work takes as a rule; after a killed worker others wait as long. Where it was too short, two work on
 # the same login, which engines allow for.
@@ -34,7 +34,8 @@ def give_back_of(pids: Iterable[int]) -> None:
     """What processes of this machine held, of which the caller knows that they are dead."""
     for mine in map(_of_process, pids):
         ServerLease.objects.filter(holder__startswith=mine).update(holder="", until=None)
-        Grant.objects.filter(claimed_by__startswith=mine).update(claimed_by="", claimed_until=None)
+        for claimed in (Grant, Extension):
+            claimed.objects.filter(claimed_by__startswith=mine).update(claimed_by="", claimed_until=None)
     nudge()
 
 

@@ -1,4 +1,4 @@
-"""The clock's part: approved requests whose start has come become grants, once each."""
+"""The clock's part: approved requests whose start has come become grants, or more time for one, once each."""
 
 import logging
 from datetime import datetime
@@ -13,8 +13,8 @@ from apps.core.ids import new_id
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.postgresql import names
-from apps.grants import entitlement
-from apps.grants.models import Grant
+from apps.grants import entitlement, extending
+from apps.grants.models import Extension, Grant
 from apps.grants.record import CLOCK, record
 from apps.requests import services as requests
 from apps.requests.models import AccessRequest
@@ -28,14 +28,14 @@ def open_approved() -> list[Grant]:
     opened = []
     for request_id in to_open(clock.now()).order_by("starts_at", "submitted_at").values_list("pk", flat=True):
         try:
-            grant, why = _open(request_id=request_id)
+            made, why = _open(request_id=request_id)
         except Error:
             raise
         except Exception:  # the others are not to wait for it
             log.exception("The request %s could not be opened; it is tried again.", request_id)
             continue
-        if grant is not None:
-            opened.append(grant)
+        if isinstance(made, Grant):
+            opened.append(made)
         elif why:
             _refuse(request_id, why)
     return opened
@@ -44,12 +44,12 @@ def open_approved() -> list[Grant]:
 def to_open(now: datetime) -> QuerySet[AccessRequest]:
     """Approved requests whose access should have started."""
     due = Q(starts_at=None) | Q(starts_at__lte=now)
-    return AccessRequest.objects.filter(due, status=RequestStatus.APPROVED, grant=None)
+    return AccessRequest.objects.filter(due, status=RequestStatus.APPROVED, grant=None, extension=None)
 
 
 @verb
-def _open(*, request_id: str) -> tuple[Grant | None, str]:
-    """The grant, or why there is none; neither when another clock was faster."""
+def _open(*, request_id: str) -> tuple[Grant | Extension | None, str]:
+    """What was made of it, or why nothing was; neither when another clock was faster."""
     now = clock.now()
     found = AccessRequest.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
     request = found.select_related("requester", "database").filter(pk=request_id).first()
@@ -57,6 +57,8 @@ def _open(*, request_id: str) -> tuple[Grant | None, str]:
         return None, ""
     if why := entitlement.refusal(request):
         return None, why
+    if request.extends_id is not None:
+        return extending.queue(request, now)
     grant = _new(request, now)
     grant.save(force_insert=True)
     record(Action.GRANT_QUEUED, grant, actor=CLOCK, scope=grant.scope_digest, minutes=grant.minutes)

@@ -25,35 +25,50 @@ from apps.core.errors import Conflict, NotAllowed, NotFound, PortalError
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
+from apps.grants import entitlement
 from apps.grants.drift import check_drift
 from apps.grants.ending import begin, end_due
+from apps.grants.extending import close_pointless, extend_queued
 from apps.grants.health import Health, health
 from apps.grants.issuing import issue, issue_queued, password_of
 from apps.grants.models import Grant
 from apps.grants.opening import open_approved
 from apps.grants.record import CLOCK, record
+from apps.grants.revoking import Affected, Revoked, affected, may_revoke_all, revoke_all
 from apps.grants.scopes import drop_unused_scopes
 from apps.grants.sessions import look_at_sessions
 from apps.grants.states import LIVE, EndCause, GrantStatus
 from apps.policies.models import Connection
+from apps.requests import services as requests
+from apps.requests.errors import Refused
+from apps.requests.models import AccessRequest
+from apps.requests.scope import EffectiveScope
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
 __all__ = [
+    "Affected",
     "Credential",
     "Health",
+    "Revoked",
+    "affected",
     "check_drift",
+    "close_pointless",
     "credential",
     "drop_unused_scopes",
     "end_due",
+    "extend",
+    "extend_queued",
     "health",
     "issue",
     "issue_queued",
     "look_at_sessions",
+    "may_revoke_all",
     "open_approved",
     "release",
     "revoke",
+    "revoke_all",
     "to_warn",
     "warn_expiring",
 ]
@@ -89,7 +104,7 @@ def _refusals_recorded(function: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except (NotAllowed, NotFound) as refusal:
+        except (NotAllowed, NotFound, Refused) as refusal:
             _record_refusal(function.__name__, refusal, kwargs)
             raise
 
@@ -136,6 +151,42 @@ def revoke(*, actor: User, grant_id: str, reason: str) -> Grant:
     record(Action.GRANT_REVOKED, grant, actor=actor.audit_id, disclosed=_texts(actor, reason))
     nudge()
     return grant
+
+
+@_refusals_recorded
+@verb
+def extend(
+    *, actor: User, grant_id: str, minutes: int, reason: str, idempotency_key: str | None = None
+) -> AccessRequest:
+    """Ask for more time for one's own live access: a request of its own, which the policy or people decide.
+
+    The same key with the same body returns the first request. Raises NotFound, NotAllowed, Refused, Conflict, Invalid.
+    """
+    sent = requests.Sent.of(idempotency_key, ["extend", grant_id, minutes, reason])
+    actor, first = requests.in_turn(actor, sent)
+    if first is not None:
+        return first
+    grant = _locked(actor, grant_id)
+    if grant.holder_id != actor.pk:
+        raise NotAllowed("Only its holder can ask for more time; ask for access of your own instead.")
+    scope, ends_at = EffectiveScope.from_json(grant.scope), _end_to_move(grant)
+    if why := entitlement.of_scope(grant.database, scope):
+        raise Refused(why)
+    longer = requests.Longer(
+        earlier=grant.request, scope=scope, granted=grant.minutes, ends_at=ends_at, minutes=minutes, reason=reason
+    )
+    return requests.submit_extension(actor=actor, longer=longer, sent=sent)
+
+
+def _end_to_move(grant: Grant) -> datetime:
+    """When the access ends as things are. Raises unless that can be later."""
+    if grant.break_glass:
+        raise Refused("Access by breaking the glass is never extended: ask for access in the normal way.")
+    if grant.status == GrantStatus.QUEUED:
+        raise Conflict("This access is still being made; its time has not even begun.")
+    if grant.status != GrantStatus.ACTIVE or grant.expires_at is None or grant.expires_at <= clock.now():
+        raise Conflict("This access is over, and what has ended is not extended: ask for access again.")
+    return grant.expires_at
 
 
 def may_revoke(user: User, grant: Grant) -> bool:

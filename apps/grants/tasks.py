@@ -27,6 +27,7 @@ class Task(StrEnum):
 
     ISSUE = "apps.grants.tasks.issue"
     END = "apps.grants.tasks.end"
+    EXTEND = "apps.grants.tasks.extend"
     BEAT = "apps.grants.tasks.beat"
     DROP_SCOPES = "apps.grants.tasks.drop_scopes"
     CHECK_DRIFT = "apps.grants.tasks.check_drift"
@@ -39,7 +40,7 @@ class Task(StrEnum):
 
     @property
     def cluster(self) -> Cluster:
-        return Cluster.ACCESS if self in {Task.ISSUE, Task.END} else Cluster.BULK
+        return Cluster.ACCESS if self in {Task.ISSUE, Task.END, Task.EXTEND} else Cluster.BULK
 
 
 def enqueue(task: Task, *args: str, cluster: Cluster | None = None) -> None:
@@ -71,6 +72,11 @@ def issue(server_id: str) -> None:
 @guarded
 def end(server_id: str) -> None:
     services.end_due(server_id=server_id)
+
+
+@guarded
+def extend(server_id: str) -> None:
+    services.extend_queued(server_id=server_id)
 
 
 @guarded

@@ -12,11 +12,13 @@ from apps.accounts.roles import people_with_duty
 from apps.approvals.routes import standing_for, steps_of, tally_now
 from apps.audit.actions import WORKER_ONLY, WORKER_ROLE, Action
 from apps.audit.services import Line
+from apps.catalog.models import Database, Server
 from apps.grants.models import Grant
 from apps.grants.states import EndCause, GrantStatus
 from apps.notifications.models import Notification
 from apps.policies.approvers import eligible
 from apps.policies.facts import Step, StepKind
+from apps.policies.risk import span
 from apps.requests.models import AccessRequest
 from apps.requests.services import POLICY
 from apps.requests.states import RequestStatus
@@ -28,10 +30,12 @@ class Kind(StrEnum):
     READY = "ready"
     DELAYED = "delayed"
     FAILED = "failed"
+    EXTENDED = "extended"
     EXPIRING = "expiring"
     ENDED = "ended"
     LATE = "late"
     DRIFT = "drift"
+    ALL_REVOKED = "all_revoked"
 
 
 @dataclass(frozen=True)
@@ -91,25 +95,32 @@ def _waiting(line: Line, request: AccessRequest) -> Iterator[Told]:
     told = Notification.objects.filter(kind=Kind.WAITING, path=path).values("user")
     people = eligible(step, requester=request.requester, database=request.database)
     for person in people.exclude(pk__in=told).exclude(decisions__request=request):
-        text = f"{request.requester.username} asks for access to {request.database.slug}; it waits for you to decide."
+        asks = f"{request.requester.username} asks for {_thing(request)}"
+        text = f"{asks}; it waits for you to decide."
         yield Told(person, Kind.WAITING, text, path)
 
 
 @_of_request
 def _approved(line: Line, request: AccessRequest) -> Iterator[Told]:
     if line.actor != POLICY:  # that was said at once, on the page
-        yield from _decided(request, f"Your request for {request.database.slug} was approved.")
+        yield from _decided(request, f"Your request for {_thing(request)} was approved.")
 
 
 @_of_request
 def _denied(line: Line, request: AccessRequest) -> Iterator[Told]:
     if line.actor != POLICY:
-        yield from _decided(request, f"Your request for {request.database.slug} was denied; its page says why.")
+        yield from _decided(request, f"Your request for {_thing(request)} was denied; its page says why.")
 
 
 @_of_request
 def _lapsed(line: Line, request: AccessRequest) -> Iterator[Told]:
-    yield from _decided(request, f"Nobody decided your request for {request.database.slug} in time.")
+    yield from _decided(request, f"Nobody decided your request for {_thing(request)} in time.")
+
+
+def _thing(request: AccessRequest) -> str:
+    """What is asked for: "access to shop", "30 min more on shop"."""
+    slug = request.database.slug
+    return f"{span(request.minutes)} more on {slug}" if request.extends_id else f"access to {slug}"
 
 
 def _decided(request: AccessRequest, text: str) -> Iterator[Told]:
@@ -134,6 +145,22 @@ def _delayed(line: Line, grant: Grant) -> Iterator[Told]:
 def _failed(line: Line, grant: Grant) -> Iterator[Told]:
     text = f"Your access to {grant.database.slug} could not be made; its page says why."
     yield from _to_holder(grant, Kind.FAILED, text)
+
+
+@_of_grant
+def _extended(line: Line, grant: Grant) -> Iterator[Told]:
+    if grant.status == GrantStatus.ACTIVE and grant.expires_at is not None:
+        until = _at(grant.expires_at, grant.holder)
+        yield from _to_holder(grant, Kind.EXTENDED, f"Your access to {grant.database.slug} goes on until {until}.")
+
+
+@_of_grant
+def _not_extended(line: Line, grant: Grant) -> Iterator[Told]:
+    """Not of each try; and what nobody holds any more has been told already."""
+    if line.facts.get("is_last") and grant.status == GrantStatus.ACTIVE and grant.expires_at is not None:
+        at = _at(grant.expires_at, grant.holder)
+        text = f"Your access to {grant.database.slug} was not made longer and ends at {at}: {_first(line, 'problem')}"
+        yield from _to_holder(grant, Kind.FAILED, text[:LONGEST_TEXT])
 
 
 @_of_grant
@@ -191,6 +218,27 @@ def _late(line: Line, grant: Grant) -> Iterator[Told]:
         yield Told(concerned[pk], Kind.LATE, text, _grant_path(grant))
 
 
+def _all_revoked(line: Line) -> Iterator[Told]:
+    """To everybody else who may press that button for everything; each holder is told of their own access."""
+    who, number = line.disclosed.get("person", "Somebody"), line.facts.get("grants")
+    text = f"{who} took all access {_of_what(line)} away ({number} live)."
+    concerned = {person.pk: person for duty in (Duty.DBA, Duty.SECURITY) for person in people_with_duty(duty)}
+    for person in concerned.values():
+        if person.audit_id != line.actor:
+            yield Told(person, Kind.ALL_REVOKED, text, "/revoke/")
+
+
+def _of_what(line: Line) -> str:
+    kind, _, key = line.subject.partition(":")
+    names = {
+        "user": User.objects.filter(pk=key).values_list("username", flat=True),
+        "database": Database.objects.filter(pk=key).values_list("slug", flat=True),
+        "server": Server.objects.filter(pk=key).values_list("name", flat=True),
+    }
+    name = names[kind].first() if kind in names else None
+    return {"user": f"of {name}", "database": f"to {name}", "server": f"on the server {name}"}.get(kind, "there was")
+
+
 def _first(line: Line, field: str) -> str:
     return line.disclosed.get(field, "its page says what.").split("\n")[0]
 
@@ -222,7 +270,10 @@ _TELLERS: Final[dict[str, Callable[[Line], Iterable[Told]]]] = {
     Action.GRANT_ISSUED: _ready,
     Action.GRANT_ISSUE_FAILED: _delayed,
     Action.GRANT_FAILED: _failed,
+    Action.GRANT_EXTENDED: _extended,
+    Action.GRANT_EXTEND_FAILED: _not_extended,
     Action.GRANT_EXPIRING: _expiring,
+    Action.ACCESS_REVOKED: _all_revoked,
     Action.GRANT_ENDED: _ended,
     Action.GRANT_END_FAILED: _late,
     Action.DRIFT_FOUND: _drifted,

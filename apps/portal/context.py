@@ -15,6 +15,7 @@ from apps.accounts.roles import is_auditor, is_dba, is_welcome
 from apps.approvals import services as approvals
 from apps.core import clock
 from apps.grants.models import LATE_AFTER, Grant, GrantQuerySet
+from apps.grants.revoking import may_revoke_all
 from apps.grants.states import GrantStatus
 from apps.notifications import services as notifications
 from apps.requests.models import AccessRequest
@@ -67,6 +68,10 @@ class Surroundings:
     @cached_property
     def is_dba(self) -> bool:
         return is_dba(self.user)
+
+    @cached_property
+    def may_revoke_all(self) -> bool:
+        return may_revoke_all(self.user)
 
     @cached_property
     def may_read_record(self) -> bool:

@@ -30,8 +30,12 @@ _ACTS: Final[dict[str, tuple[str, str]]] = {
     Action.GRANT_ISSUE_FAILED: ("bad", "could not make the login, and will try again"),
     Action.GRANT_FAILED: ("bad", "gave the grant up; no access is left"),
     Action.GRANT_EXPIRING: ("wait", "said that the time is almost up"),
+    Action.GRANT_EXTENDING: ("wait", "began to give the login a later end"),
+    Action.GRANT_EXTENDED: ("good", "let the login live longer; its sessions stay open"),
+    Action.GRANT_EXTEND_FAILED: ("bad", "could not let the login live longer"),
     Action.GRANT_RELEASED: ("", "gave the access back"),
     Action.GRANT_REVOKED: ("bad", "revoked the access"),
+    Action.ACCESS_REVOKED: ("bad", "took all access away"),
     Action.GRANT_WITHDRAWN: ("bad", "took the access back: by now it may not be given like this"),
     Action.GRANT_ENDING: ("wait", "began to take the access away"),
     Action.GRANT_ENDED: ("good", "proved on the target that the access is gone"),
@@ -161,6 +165,7 @@ def _things(lines: Sequence[Line]) -> dict[str, str]:
     subjects = [line.subject for line in lines]
     databases, servers = _keys("database", subjects), _keys("server", subjects)
     named = {f"database:{pk}": f"database {slug}" for pk, slug in _names(Database, databases, "slug")}
+    named |= {"portal:everything": "of everybody to everything"}
     named |= {f"data_class:{key}": f"data class {key}" for key in _keys("data_class", subjects)}
     return named | {f"server:{pk}": f"server {name}" for pk, name in _names(Server, servers, "name")}
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.portal.views import ask, grants, health, home, notifications, record, requests
+from apps.portal.views import ask, grants, health, home, notifications, record, requests, revoking
 
 app_name = "portal"
 urlpatterns = [
@@ -20,8 +20,10 @@ urlpatterns = [
     path("grants/", grants.index, name="grants"),
     path("grants/<str:grant_id>/", grants.show, name="grant"),
     path("grants/<str:grant_id>/credential/", grants.credential, name="credential"),
+    path("grants/<str:grant_id>/extend/", requests.extend, name="extend"),
     path("grants/<str:grant_id>/release/", grants.release, name="release"),
     path("grants/<str:grant_id>/revoke/", grants.revoke, name="revoke"),
+    path("revoke/", revoking.revoke_all, name="revoke_all"),
     path("notifications/", notifications.index, name="notifications"),
     path("notifications/read/", notifications.read, name="notifications_read"),
     path("record/", record.index, name="record"),

@@ -6,7 +6,7 @@ from typing import Final
 from apps.engines.base import Level, Operator
 from apps.engines.masks import BadMask, Mask, MaskKind, parse
 from apps.grants.models import LATE_AFTER, Grant
-from apps.grants.states import GrantStatus
+from apps.grants.states import ExtensionStatus, GrantStatus
 from apps.policies.facts import RiskLevel, StepKind
 from apps.policies.models import Connection
 from apps.requests.states import RequestStatus
@@ -25,6 +25,11 @@ GRANT_PILLS: Final[dict[str, tuple[str, str]]] = {
     GrantStatus.ENDING: ("work", "Ending"),
     GrantStatus.ENDED: ("off", "Ended"),
     GrantStatus.FAILED: ("bad", "Failed"),
+}
+EXTENSION_PILLS: Final[dict[str, tuple[str, str]]] = {
+    ExtensionStatus.QUEUED: ("work", "Being applied"),
+    ExtensionStatus.APPLIED: ("good", "Applied"),
+    ExtensionStatus.FAILED: ("bad", "Failed"),
 }
 LATE_PILL: Final = ("late", "Late: not ended yet")
 

@@ -15,7 +15,7 @@ from apps.catalog.exposure import notifying_unaccepted
 from apps.catalog.masking import ColumnMask
 from apps.catalog.models import MASKED_LEVELS, Classification, Column, Database
 from apps.catalog.names import quoted, quoted_column
-from apps.catalog.tables import Resolved, resolve, resolve_columns
+from apps.catalog.tables import resolve, resolve_columns
 from apps.core.errors import Invalid, NotAllowed, NotFound
 from apps.core.texts import checked
 from apps.engines.base import Level, Severity
@@ -73,7 +73,7 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
     ticket = checked(ask.ticket, what="The ticket", field="ticket", at_most=MAX_TICKET)
     if not is_welcome(actor):
         raise NotAllowed("Your account is closed, so it cannot ask for access.")
-    database = _database(actor, ask.database)
+    database = database_for(actor, ask.database)
     kind: dict[str, Any] = {
         "level": _level(ask.level),
         "connection": _connection(ask.connection),
@@ -82,7 +82,6 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
     }
     if ask.break_glass:
         raise Invalid("Break-glass access is not available yet: ask in the normal way.", field="break_glass")
-    _check_server(database)
     resolved = resolve(database, _names(ask.tables, field="tables"))
     unmask = resolve_columns(database, resolved.tables, _names(ask.unmask, field="unmask"))
     seen = masking.seen(database, resolved.tables)
@@ -91,7 +90,7 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
     masked.refuse_paused(known)
     masked.check(scope, known)
     check_notifying(database, scope.connection)
-    facts, verdict = _judged(actor, scope, resolved, known)
+    facts, verdict = judged(actor, scope, known, whole_schemas=resolved.whole_schemas, minutes=scope.minutes)
     return Analysis(
         database=database, reason=reason, ticket=ticket, scope=scope, facts=facts, verdict=verdict, known=known
     )
@@ -107,7 +106,10 @@ def checked_minutes(value: object) -> int:
     return value
 
 
-def _judged(actor: User, scope: EffectiveScope, resolved: Resolved, known: masked.Known) -> tuple[Facts, Verdict]:
+def judged(
+    actor: User, scope: EffectiveScope, known: masked.Known, *, whole_schemas: tuple[str, ...], minutes: int
+) -> tuple[Facts, Verdict]:
+    """What the policy says. `minutes` are all that the access would last, which may be more than the scope's."""
     database = known.database
     version, rules = current_rules()
     groups = {step.group for rule in rules for step in rule.steps if step.group} | {SECURITY.group or ""}
@@ -119,9 +121,9 @@ def _judged(actor: User, scope: EffectiveScope, resolved: Resolved, known: maske
         environment=database.environment,
         level=scope.level.value,
         connection=scope.connection,
-        minutes=scope.minutes,
+        minutes=minutes,
         tables=len(scope.tables),
-        whole_schemas=resolved.whole_schemas,
+        whole_schemas=whole_schemas,
         classified_tables=tuple(quoted(table) for table in sorted(known.columns)),
         highest_classification=_highest(columns.values()),
         unmask=tuple(quoted_column(table, column) for table, column in scope.unmask),
@@ -139,7 +141,8 @@ def _highest(columns: Iterable[ColumnMask]) -> str:
     return next((level.value for level in reversed(MASKED_LEVELS) if level in levels), "")
 
 
-def _database(actor: User, slug: str) -> Database:
+def database_for(actor: User, slug: str) -> Database:
+    """The database, if `actor` may ask for it and it could be given. Raises NotFound, NotAllowed, Refused."""
     slug = checked(slug, what="The database", field="database", at_most=63)
     database = Database.objects.visible_to(actor).select_related("server").filter(slug=slug).first()
     if database is None:
@@ -152,6 +155,7 @@ def _database(actor: User, slug: str) -> Database:
             "can allow it.",
             field="database",
         )
+    _check_server(database)
     return database
 
 

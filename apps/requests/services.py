@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,12 +23,29 @@ from apps.policies.facts import Facts, Outcome, Verdict
 from apps.requests.asking import MAX_REASON, Analysis, Ask, analyse
 from apps.requests.changes import close, locked, move, scope_facts, scope_texts
 from apps.requests.errors import Refused
+from apps.requests.extending import Longer
+from apps.requests.extending import analyse as analyse_longer
 from apps.requests.masked import About, FilterLine, MaskedColumn, ReadOnlyColumn, about, know
 from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
 from apps.requests.states import RequestStatus
 
-__all__ = ["Ask", "Preview", "Refused", "cancel", "lapse_due", "preview", "refuse_approved", "shown_by", "submit"]
+__all__ = [
+    "Ask",
+    "Longer",
+    "Preview",
+    "Refused",
+    "Sent",
+    "cancel",
+    "in_turn",
+    "lapse",
+    "lapse_due",
+    "preview",
+    "refuse_approved",
+    "shown_by",
+    "submit",
+    "submit_extension",
+]
 
 POLICY: Final = "policy"  # the actor, where nobody was asked
 _BATCH: Final = 100
@@ -55,6 +73,21 @@ class Preview:
     @property
     def filters(self) -> list[FilterLine]:
         return self.about.filters
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An Idempotency-Key, if one came, and the digest of what came with it."""
+
+    key: str | None
+    digest: str
+
+    @classmethod
+    def of(cls, key: str | None, body: object) -> "Sent":
+        """Raises Invalid."""
+        if key is not None:
+            key = checked(key, what="The Idempotency-Key", field="idempotency_key", at_most=255, required=True)
+        return cls(key, hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest())
 
 
 def preview(*, actor: User, ask: Ask) -> Preview:
@@ -98,13 +131,13 @@ def submit(*, actor: User, ask: Ask, idempotency_key: str | None = None) -> Acce
 
 @verb
 def cancel(*, actor: User, request_id: str, comment: str = "") -> AccessRequest:
-    """Withdraw one's own request while no access was made of it. Raises NotFound, NotAllowed, Conflict, Invalid."""
+    """Withdraw one's own request while nothing was made of it. Raises NotFound, NotAllowed, Conflict, Invalid."""
     comment = checked(comment, what="The comment", field="comment", at_most=MAX_REASON)
     request = locked(request_id, actor=actor)
     if request.requester_id != actor.pk:
         raise NotAllowed("Only the person who asked can cancel a request; you can deny it if it waits for you.")
-    # Whoever makes a grant of it locks the request first, so this cannot change before we commit.
-    if not AccessRequest.objects.filter(pk=request.pk, grant=None).exists():
+    # Whoever makes a grant or more time of it locks the request first, so this cannot change before we commit.
+    if not AccessRequest.objects.filter(pk=request.pk, grant=None, extension=None).exists():
         raise Conflict("Access was made of this request already: give that back instead.")
     close(request, RequestStatus.CANCELLED, "Cancelled by the person who asked.")
     audit.record(
@@ -141,29 +174,66 @@ def refuse_approved(*, request_id: str, why: str) -> AccessRequest:
     return request
 
 
-@verb
-def _submit(*, actor: User, ask: Ask, idempotency_key: str | None) -> AccessRequest:
-    # One person's submissions queue up here, so that the second of two with one key finds the first.
+def in_turn(actor: User, sent: Sent) -> tuple[User, AccessRequest | None]:
+    """Within a verb that submits: the person, loaded anew, and what was made of the same key before.
+
+    One person's submissions queue up here, so that the second of two with one key finds the first.
+    """
     actor = User.objects.select_for_update(no_key=True).get(pk=actor.pk)
-    body_digest = _body_digest(ask)
-    if idempotency_key is not None:
-        key = checked(idempotency_key, what="The Idempotency-Key", field="idempotency_key", at_most=255, required=True)
-        if first := AccessRequest.objects.filter(requester=actor, idempotency_key=key).first():
-            return _same(first, body_digest)
-        idempotency_key = key
+    if sent.key is not None:
+        first = AccessRequest.objects.filter(requester=actor, idempotency_key=sent.key).first()
+        if first is not None and first.body_digest != sent.digest:
+            raise Conflict("This Idempotency-Key was used for another request: take a new one for each.")
+        if first is not None:
+            return actor, first
     waiting = AccessRequest.objects.filter(requester=actor, status=RequestStatus.PENDING).count()
     if waiting >= MAX_WAITING:
         raise Refused(f"{waiting} requests of yours are waiting already: cancel those that you no longer need first.")
+    return actor, None
+
+
+def submit_extension(*, actor: User, longer: Longer, sent: Sent) -> AccessRequest:
+    """Within the verb of whoever holds the lock of the access; after in_turn(). Raises as submit()."""
     now = clock.now()
-    request = _new(actor, analyse(actor, ask, now=now), now)
-    request.idempotency_key, request.body_digest = idempotency_key, body_digest if idempotency_key else ""
+    analysis = analyse_longer(actor, longer)
+    request = _new(actor, analysis, now)
+    request.extends, request.lapses_at = longer.earlier, min(request.lapses_at, longer.ends_at)
+    in_all: dict[str, Json] = {"extends": longer.earlier.pk, "minutes_in_all": analysis.facts.minutes}
+    return _file(actor, request, sent, more=in_all)
+
+
+@verb
+def lapse(*, request_id: str, why: str) -> AccessRequest:
+    """Close a request that nobody has decided and nothing can be made of. Raises Conflict."""
+    request = locked(request_id)
+    if request.status != RequestStatus.PENDING:
+        raise Conflict("This request is decided already.")
+    close(request, RequestStatus.LAPSED, why)
+    audit.record(Action.REQUEST_LAPSED, actor="clock", subject=request.audit_id, disclosed={"why": why})
+    nudge()
+    return request
+
+
+@verb
+def _submit(*, actor: User, ask: Ask, idempotency_key: str | None) -> AccessRequest:
+    sent = Sent.of(idempotency_key, asdict(ask))
+    actor, first = in_turn(actor, sent)
+    if first is not None:
+        return first
+    now = clock.now()
+    return _file(actor, _new(actor, analyse(actor, ask, now=now), now), sent)
+
+
+def _file(actor: User, request: AccessRequest, sent: Sent, more: Mapping[str, Json] | None = None) -> AccessRequest:
+    """Save a new request, and what the policy says to it at once. `more` facts are for the record."""
+    request.idempotency_key, request.body_digest = sent.key, sent.digest if sent.key else ""
     request.save(force_insert=True)
     verdict = Verdict.from_json(request.verdict)
     if verdict.outcome is Outcome.APPROVE:
         move(request, RequestStatus.APPROVED)
     elif verdict.outcome is Outcome.DENY:
         close(request, RequestStatus.DENIED, verdict.reasons[0])
-    _record_submission(actor, request, verdict)
+    _record_submission(actor, request, verdict, more or {})
     nudge()
     return request
 
@@ -190,7 +260,7 @@ def _new(actor: User, analysis: Analysis, now: datetime) -> AccessRequest:
     )
 
 
-def _record_submission(actor: User, request: AccessRequest, verdict: Verdict) -> None:
+def _record_submission(actor: User, request: AccessRequest, verdict: Verdict, more: Mapping[str, Json]) -> None:
     policy: dict[str, Json] = {
         "rule": verdict.rule,
         "version": verdict.version,
@@ -202,7 +272,7 @@ def _record_submission(actor: User, request: AccessRequest, verdict: Verdict) ->
         Action.REQUEST_SUBMITTED,
         actor=actor.audit_id,
         subject=request.audit_id,
-        facts=scope_facts(request.effective) | policy,
+        facts={**scope_facts(request.effective), **policy, **more},
         disclosed=texts | ({"ticket": request.ticket} if request.ticket else {}),
     )
     if verdict.outcome is Outcome.APPROVE:
@@ -222,16 +292,6 @@ def _record_refusal(actor: User, ask: Ask, refusal: PortalError) -> None:
         facts={"field": refusal.field},
         disclosed={"person": actor.name, "why": refusal.sentence},
     )
-
-
-def _same(first: AccessRequest, body_digest: str) -> AccessRequest:
-    if first.body_digest != body_digest:
-        raise Conflict("This Idempotency-Key was used for another request: take a new one for each.")
-    return first
-
-
-def _body_digest(ask: Ask) -> str:
-    return hashlib.sha256(json.dumps(asdict(ask), sort_keys=True, default=str).encode()).hexdigest()
 
 
 @verb

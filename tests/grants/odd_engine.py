@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
 
@@ -33,6 +34,8 @@ class OddEngine(PostgresEngine):
     after_open: Callable[[], None] = _nothing
     before_close: Callable[[], None] = _nothing
     after_close: Callable[[], None] = _nothing
+    before_extend: Callable[[], None] = _nothing
+    after_extend: Callable[[], None] = _nothing
     change: Callable[[Opened], Opened] = lambda opened: opened
     again: bool = False
 
@@ -47,6 +50,12 @@ class OddEngine(PostgresEngine):
         closed = super().close_logins(target, logins)
         self._happen("after_close")
         return closed
+
+    def extend_login(self, target: Target, login: str, reference: str, until: datetime) -> datetime:
+        self._happen("before_extend")
+        until = super().extend_login(target, login, reference, until)
+        self._happen("after_extend")
+        return until
 
     def _happen(self, name: str) -> None:
         happen = getattr(self, name)

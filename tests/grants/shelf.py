@@ -49,6 +49,14 @@ class Shelf(PostgresEngine):
         self._may_fail(Fault.AFTER)
         return [Closed(login, locked_at=now, sessions_ended=0, clean_at=now, dropped=True) for login in logins]
 
+    def extend_login(self, target: Target, login: str, reference: str, until: datetime) -> datetime:
+        self._may_fail(Fault.BEFORE, Fault.REFUSED)
+        if self.logins.get(login, clock.now()) <= clock.now():
+            raise Refused("It is not open any more.")
+        self.logins[login] = max(self.logins[login], until)
+        self._may_fail(Fault.AFTER)
+        return self.logins[login]
+
     def drift(self, target: Target, database: str, specs: Sequence[LoginSpec]) -> list[Drift]:
         self._may_fail(Fault.BEFORE)
         self.specs |= {spec.login: spec for spec in specs}

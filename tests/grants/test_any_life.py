@@ -17,6 +17,7 @@ from apps.grants import drift, services
 from apps.grants.models import Grant
 from apps.grants.states import OVER, GrantStatus
 from apps.grants.withdrawal import Watch
+from apps.requests.errors import Refused
 from tests.factories import Cast, fresh
 from tests.grants.shelf import Fault, Shelf
 from tests.grants.stage import queued, told
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class Act(StrEnum):
     ISSUE = "issue"
     END = "end"
+    ASK_FOR_MORE = "a minute more is asked for"
+    EXTEND = "extend"
     RELEASE = "release"
     REVOKE = "revoke"
     DRIFT = "the target has drifted"
@@ -35,31 +38,42 @@ class Act(StrEnum):
     A_WHILE = "5 min pass"
 
 
+PASSING = {Act.A_MOMENT: timedelta(seconds=20), Act.A_WHILE: timedelta(minutes=5)}
+
+
 def do(act: Act, grant: Grant, people: Cast) -> timedelta:
     """Returns how much time passes."""
     try:
-        match act:
-            case Act.ISSUE:
-                services.issue(grant_id=grant.pk)
-            case Act.END:
-                services.end_due(server_id=grant.server_id)
-            case Act.RELEASE:
-                services.release(actor=fresh(people.alice), grant_id=grant.pk)
-            case Act.REVOKE:
-                services.revoke(actor=fresh(people.dana), grant_id=grant.pk, reason="incident")
-            case Act.DRIFT:
-                drift.check_drift(server_id=grant.server_id)
-            case Act.PAUSE:
-                Table.objects.filter(database=grant.database_id, name="orders").update(paused_at=clock.now())
-                Watch().look()
-            case Act.A_MOMENT:
-                return timedelta(seconds=20)
-            case Act.A_WHILE:
-                return timedelta(minutes=5)
+        _do(act, grant, people)
+    except Refused:  # a table of it is paused
+        if act is not Act.ASK_FOR_MORE:
+            raise
     except Conflict:
         grant.refresh_from_db()
-        assert grant.status in {GrantStatus.ENDING, *OVER}
-    return timedelta(0)
+        assert act is Act.ASK_FOR_MORE or grant.status in {GrantStatus.ENDING, *OVER}
+    return PASSING.get(act, timedelta(0))
+
+
+def _do(act: Act, grant: Grant, people: Cast) -> None:
+    match act:
+        case Act.ISSUE:
+            services.issue(grant_id=grant.pk)
+        case Act.END:
+            services.end_due(server_id=grant.server_id)
+        case Act.ASK_FOR_MORE:
+            services.extend(actor=fresh(people.alice), grant_id=grant.pk, minutes=1, reason="Nearly there.")
+        case Act.EXTEND:
+            services.open_approved()
+            services.extend_queued(server_id=grant.server_id)
+        case Act.RELEASE:
+            services.release(actor=fresh(people.alice), grant_id=grant.pk)
+        case Act.REVOKE:
+            services.revoke(actor=fresh(people.dana), grant_id=grant.pk, reason="incident")
+        case Act.DRIFT:
+            drift.check_drift(server_id=grant.server_id)
+        case Act.PAUSE:
+            Table.objects.filter(database=grant.database_id, name="orders").update(paused_at=clock.now())
+            Watch().look()
 
 
 def promises(grant: Grant, target: Shelf) -> None:
@@ -71,12 +85,15 @@ def promises(grant: Grant, target: Shelf) -> None:
         assert grant.proof is not None
     if grant.status == GrantStatus.ACTIVE:
         assert is_open
-        assert target.logins[grant.login] == grant.expires_at
+        tried = [extension.valid_until for extension in grant.extensions.all() if extension.status != "applied"]
+        assert target.logins[grant.login] in {grant.expires_at, *tried}
     closed_at = target.closed_at.get(grant.login)
     if grant.end_cause == "expired" and closed_at is not None:
         assert grant.expires_at is not None
         assert closed_at >= grant.expires_at
     story = told(grant)
+    applied = grant.extensions.filter(status="applied").count()
+    assert story.count("grant.extended") == applied == grant.minutes - 1
     for once in ("grant.queued", "grant.issuing", "grant.issued", "grant.withdrawn", "drift.found", "grant.ending"):
         assert story.count(once) <= 1
     assert story.count("grant.ended") + story.count("grant.failed") == (grant.status in OVER)
@@ -85,7 +102,6 @@ def promises(grant: Grant, target: Shelf) -> None:
 # As in life time passes, most goes well, and a clock looks after each passing of time.
 acts = st.sampled_from([*[Act.ISSUE] * 3, *[Act.A_MOMENT] * 5, *Act])
 steps = st.lists(st.tuples(acts, st.sampled_from([*[Fault.NONE] * 4, *Fault])), max_size=12)
-PASSING = {Act.A_MOMENT, Act.A_WHILE}
 
 
 @settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -104,8 +120,10 @@ def test_a_grant_keeps_its_promises_whatever_happens(
                 do(Act.END, grant, people)
             promises(grant, target)
         target.fault = Fault.NONE
-        for act in (Act.A_MOMENT, Act.ISSUE, Act.A_WHILE, Act.END, Act.A_MOMENT, Act.END):
+        for act in (Act.A_MOMENT, Act.ISSUE, Act.EXTEND, *[Act.A_WHILE] * 3, Act.END, Act.A_MOMENT, Act.END):
             passing.enter_context(clock.shifted(do(act, grant, people)))
             promises(grant, target)
     assert grant.status in OVER
     assert target.logins == {}
+    do(Act.EXTEND, grant, people)
+    assert not grant.extensions.filter(status="queued").exists()

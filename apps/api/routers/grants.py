@@ -1,18 +1,29 @@
 """Access that lives, and giving it back."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from ninja import Router
+from ninja import Header, Router, Status
 
 from apps.accounts.models import TokenScope, User
 from apps.accounts.signing import address_of
 from apps.api import represent
 from apps.api.auth import Token, user_of
 from apps.api.paging import page
-from apps.api.schemas import CredentialOut, GrantOut, GrantPage, ReasonIn
+from apps.api.routers import requests
+from apps.api.schemas import (
+    CredentialOut,
+    ExtendIn,
+    GrantOut,
+    GrantPage,
+    ReasonIn,
+    RequestOut,
+    RevokeAllIn,
+    RevokeAllOut,
+)
+from apps.core.errors import Invalid
 from apps.grants import services as grants
 from apps.grants.models import Grant
 
@@ -28,6 +39,25 @@ def list_grants(
     if status:
         rows = rows.filter(status=status)
     return page(rows, ["-queued_at", "-id"], cursor=cursor, limit=limit, represent=represent.grant)
+
+
+@router.post("/grants/revoke", response=RevokeAllOut, auth=Token(TokenScope.APPROVE))
+def revoke_all(request: HttpRequest, body: RevokeAllIn) -> dict[str, Any]:
+    """Take all access of a person, to a database, on a server, or all there is away, after a dry run has counted it."""
+    user = user_of(request)
+    selected: dict[str, Any] = {
+        "person": body.person,
+        "database": body.database,
+        "server": body.server,
+        "everything": body.everything,
+    }
+    if body.dry_run:
+        return represent.affected(grants.affected(actor=user, **selected))
+    expected = body.expected
+    if expected is None:
+        raise Invalid("Send the count that a dry run has answered as `expected`.", field="expected")
+    done = grants.revoke_all(actor=user, reason=body.reason, expected=expected, word=body.word, **selected)
+    return {"dry_run": False, "count": done.grants + done.requests, **asdict(done), "affected": None}
 
 
 @router.get("/grants/{grant_id}", response=GrantOut, auth=Token(TokenScope.READ))
@@ -50,6 +80,21 @@ def release(request: HttpRequest, grant_id: str, body: ReasonIn) -> dict[str, An
     user = user_of(request)
     grants.release(actor=user, grant_id=grant_id, reason=body.reason)
     return _shown(user, grant_id)
+
+
+@router.post("/grants/{grant_id}/extend", response={201: RequestOut}, auth=Token(TokenScope.REQUEST))
+def extend(
+    request: HttpRequest,
+    grant_id: str,
+    body: ExtendIn,
+    idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)] = None,
+) -> Status[dict[str, Any]]:
+    """Ask for more time for live access of my own: a request, decided by the policy or by people as any other."""
+    user = user_of(request)
+    row = grants.extend(
+        actor=user, grant_id=grant_id, minutes=body.minutes, reason=body.reason, idempotency_key=idempotency_key
+    )
+    return Status(201, requests.shown(user, row.pk))
 
 
 @router.post("/grants/{grant_id}/revoke", response=GrantOut, auth=Token(TokenScope.APPROVE))

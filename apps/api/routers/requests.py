@@ -33,7 +33,7 @@ def submit(
     """Ask for access. With the same Idempotency-Key the same request is answered again."""
     user = user_of(request)
     row = requests.submit(actor=user, ask=_ask(body), idempotency_key=idempotency_key)
-    return Status(201, _shown(user, row.pk))
+    return Status(201, shown(user, row.pk))
 
 
 @router.get("/requests", response=RequestPage, auth=Token(TokenScope.READ))
@@ -45,16 +45,16 @@ def list_requests(
     if status:
         rows = rows.filter(status=status)
 
-    def shown(row: AccessRequest) -> dict[str, Any]:
+    def brief(row: AccessRequest) -> dict[str, Any]:
         return represent.request(row, live=False)
 
-    return page(rows, ["-submitted_at", "-id"], cursor=cursor, limit=limit, represent=shown)
+    return page(rows, ["-submitted_at", "-id"], cursor=cursor, limit=limit, represent=brief)
 
 
 @router.get("/requests/{request_id}", response=RequestOut, auth=Token(TokenScope.READ))
 def show(request: HttpRequest, request_id: str) -> dict[str, Any]:
     """One request."""
-    return _shown(user_of(request), request_id)
+    return shown(user_of(request), request_id)
 
 
 @router.post("/requests/{request_id}/approve", response=RequestOut, auth=Token(TokenScope.APPROVE))
@@ -62,7 +62,7 @@ def approve(request: HttpRequest, request_id: str, body: DecisionIn) -> dict[str
     """Say yes, to all of it or to less (fewer tables, columns, rows, minutes)."""
     user = user_of(request)
     approvals.approve(actor=user, request_id=request_id, **body.dict())
-    return _shown(user, request_id)
+    return shown(user, request_id)
 
 
 @router.post("/requests/{request_id}/deny", response=RequestOut, auth=Token(TokenScope.APPROVE))
@@ -70,7 +70,7 @@ def deny(request: HttpRequest, request_id: str, body: CommentIn) -> dict[str, An
     """Say no, with a comment."""
     user = user_of(request)
     approvals.deny(actor=user, request_id=request_id, comment=body.comment)
-    return _shown(user, request_id)
+    return shown(user, request_id)
 
 
 @router.post("/requests/{request_id}/cancel", response=RequestOut, auth=Token(TokenScope.REQUEST))
@@ -78,7 +78,7 @@ def cancel(request: HttpRequest, request_id: str, body: CommentIn) -> dict[str, 
     """Take back a request of my own that still waits."""
     user = user_of(request)
     requests.cancel(actor=user, request_id=request_id, comment=body.comment)
-    return _shown(user, request_id)
+    return shown(user, request_id)
 
 
 def _ask(body: RequestIn) -> requests.Ask:
@@ -87,8 +87,10 @@ def _ask(body: RequestIn) -> requests.Ask:
 
 
 def _visible(user: User) -> Any:
-    return AccessRequest.objects.visible_to(user).select_related("requester", "database", "grant")
+    rows = AccessRequest.objects.visible_to(user)
+    return rows.select_related("requester", "database", "grant", "extends__grant", "extension")
 
 
-def _shown(user: User, request_id: str) -> dict[str, Any]:
+def shown(user: User, request_id: str) -> dict[str, Any]:
+    """One request, if the user may see it."""
     return represent.request(get_object_or_404(_visible(user), pk=request_id))

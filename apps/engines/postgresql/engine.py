@@ -25,6 +25,7 @@ from apps.engines.postgresql import (
     drift,
     ending,
     exposure,
+    extending,
     logins,
     masking,
     preflight,
@@ -77,7 +78,7 @@ class PostgresEngine:
         return watching.sessions(target)
 
     def extend_login(self, target: Target, login: str, reference: str, until: datetime) -> datetime:
-        raise NotImplementedError
+        return extending.extend_login(target, login, reference, until)
 
     def survey(self, target: Target) -> Survey:
         raise NotImplementedError

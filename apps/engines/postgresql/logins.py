@@ -15,7 +15,7 @@ from apps.engines.postgresql.queries import query
 
 # For clients that keep several connections (DBeaver), and few enough that a grant cannot use up the server's.
 CONNECTION_LIMIT = 10
-_LONGEST = 366 * 24 * 3600
+LONGEST = 366 * 24 * 3600  # seconds
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _check(spec: LoginSpec) -> None:
     scram.checked(spec.verifier)
     if not spec.scope.tables:
         raise Refused("A login without any table is of no use to anybody.")
-    if not 1 <= spec.seconds <= _LONGEST:
+    if not 1 <= spec.seconds <= LONGEST:
         raise Refused(f"A login lives between a second and a year, not {spec.seconds} seconds.")
 
 
@@ -147,5 +147,10 @@ def _unlock(connection: Connection, target: Target, spec: LoginSpec) -> tuple[da
     return standing.until - life, standing.until
 
 
+def comment(target: Target, login: str, reference: str) -> str:
+    """What stands on a login of ours."""
+    return names.comment(target.portal_id, f"login={login} request={reference}")
+
+
 def _comment(target: Target, spec: LoginSpec) -> str:
-    return names.comment(target.portal_id, f"login={spec.login} request={spec.reference}")
+    return comment(target, spec.login, spec.reference)

@@ -65,6 +65,22 @@ def request_pill(row: AccessRequest) -> SafeString:
 
 
 @register.simple_tag
+def outcome_pill(row: AccessRequest, now: datetime) -> SafeString:
+    """What became of it: the access, the longer time, or the decision."""
+    if (grant := getattr(row, "grant", None)) is not None:
+        return grant_pill(grant, now)
+    if (extension := getattr(row, "extension", None)) is not None:
+        return _pill(*words.EXTENSION_PILLS[extension.status])
+    return request_pill(row)
+
+
+@register.filter
+def asked_time(row: AccessRequest) -> str:
+    """`1 h`; of more time for access that lives `+30 min`."""
+    return f"{'+' if row.extends_id else ''}{words.span(row.minutes)}"
+
+
+@register.simple_tag
 def risk(level: str) -> SafeString:
     """Bars and a word."""
     bars = words.RISK_BARS[level]

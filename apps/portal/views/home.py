@@ -31,13 +31,13 @@ def home(request: HttpRequest) -> HttpResponse:
     grants.sort(
         key=lambda grant: (not is_late(grant, now), grant.expires_at is None, grant.expires_at, grant.queued_at)
     )
-    mine = list(AccessRequest.objects.filter(requester=user).select_related("database", "grant")[:_SHOWN])
+    mine = list(AccessRequest.objects.filter(requester=user).select_related("database", "grant", "extension")[:_SHOWN])
     waiting = list(around.inbox.select_related("requester", "database")[: _SHOWN + 1])
     surprising = Grant.objects.filter(holder=user, end_cause__in=_SURPRISING, ending_since__gt=now - _TOLD_FOR)
     cut_short = list(surprising.select_related("database").order_by("-ending_since")[:_SHOWN])
     state = state_of(
         [(grant.pk, grant.status, grant.expires_at, grant.problem, is_late(grant, now)) for grant in grants],
-        [(row.pk, row.status) for row in mine],
+        [(row.pk, row.status, row.minutes, hasattr(row, "extension") and row.extension.status) for row in mine],
         [row.pk for row in waiting],
         [grant.pk for grant in cut_short],
     )
@@ -59,5 +59,7 @@ def _pace(grants: list[Grant], mine: list[AccessRequest]) -> int:
     """Seconds between two looks: quick while something is being made or undone."""
     if any(grant.status != GrantStatus.ACTIVE for grant in grants):
         return 1
-    approved_only = any(row.status == RequestStatus.APPROVED and not hasattr(row, "grant") for row in mine)
+    approved_only = any(
+        row.status == RequestStatus.APPROVED and row.extends_id is None and not hasattr(row, "grant") for row in mine
+    )
     return 5 if approved_only or any(row.status == RequestStatus.PENDING for row in mine) else 15

@@ -16,6 +16,7 @@ from apps.approvals import services as approvals
 from apps.audit import services as audit
 from apps.catalog.names import quoted, quoted_column
 from apps.core.errors import NotFound, PortalError
+from apps.grants import services as grants
 from apps.grants.models import Grant
 from apps.grants.services import may_revoke
 from apps.grants.states import GrantStatus
@@ -25,6 +26,7 @@ from apps.portal import limits, words
 from apps.portal.agreed import agreed
 from apps.portal.context import surroundings
 from apps.portal.forms import DecideForm
+from apps.portal.longer import LongerForm, Outcome, asked, outcome
 from apps.portal.paging import Page, page_of
 from apps.portal.polling import is_unchanged, state_of
 from apps.portal.reach import reached
@@ -49,7 +51,7 @@ def index(request: HttpRequest) -> HttpResponse:
     database = request.GET.get("database", "").replace("\0", "")
     if database:
         rows = rows.filter(database__slug=database)
-    page: Page[AccessRequest] = page_of(request, rows.select_related("requester", "database", "grant"))
+    page: Page[AccessRequest] = page_of(request, rows.select_related("requester", "database", "grant", "extension"))
     context = {
         "page": page,
         "everybody": everybody,
@@ -88,16 +90,14 @@ def approve(request: HttpRequest, request_id: str) -> HttpResponse:
     form = DecideForm(request.POST)
     if not form.is_valid():
         return _page(request, row, form, status=422)
-    minutes, scope = form.cleaned_data["minutes"], row.effective
+    minutes = form.cleaned_data["minutes"]
     try:
         approvals.approve(
             actor=user,
             request_id=request_id,
             comment=form.cleaned_data["comment"],
             minutes=None if minutes == row.minutes else minutes,
-            tables=_less(request, "table", map(quoted, scope.tables)),
-            unmask=_less(request, "unmask", (quoted_column(*one) for one in scope.unmask)),
-            filters=limits.filters_of(request.POST) or None,
+            **({} if row.extends_id else _part(request, row)),
             seen_digest=form.cleaned_data["seen_digest"],
         )
     except PortalError as error:
@@ -122,10 +122,45 @@ def deny(request: HttpRequest, request_id: str) -> HttpResponse:
 
 
 @require_POST
+def extend(request: HttpRequest, grant_id: str) -> HttpResponse:
+    """Ask for more time; what was refused comes back on the page of the access."""
+    user, form = person(request), LongerForm(request.POST)
+    row = _visible(user, _request_of(user, grant_id))
+    if form.is_valid():
+        try:
+            made = grants.extend(actor=user, grant_id=grant_id, **form.cleaned_data)
+        except PortalError as error:
+            if isinstance(error, NotFound):
+                raise
+            form.refuse(error)
+            return _page(request, row, DecideForm(), more_form=form, status=error.status)
+        return HttpResponseRedirect(_path(made.pk))
+    return _page(request, row, DecideForm(), more_form=form, status=422)
+
+
+def _request_of(user: User, grant_id: str) -> str:
+    found = Grant.objects.visible_to(user).filter(pk=grant_id) if "\0" not in grant_id else Grant.objects.none()
+    request_id = found.values_list("request", flat=True).first()
+    if request_id is None:
+        raise NotFound("There is no such grant, or it is not yours to see.")
+    return str(request_id)
+
+
+@require_POST
 def cancel(request: HttpRequest, request_id: str) -> HttpResponse:
     requests.cancel(actor=person(request), request_id=request_id)
     messages.success(request, "You took the request back.")
     return HttpResponseRedirect(_path(request_id))
+
+
+def _part(request: HttpRequest, row: AccessRequest) -> dict[str, Any]:
+    """What of the tables, columns and rows is left; more time has no such parts."""
+    scope = row.effective
+    return {
+        "tables": _less(request, "table", map(quoted, scope.tables)),
+        "unmask": _less(request, "unmask", (quoted_column(*one) for one in scope.unmask)),
+        "filters": limits.filters_of(request.POST) or None,
+    }
 
 
 def _less(request: HttpRequest, field: str, asked: Iterable[str]) -> list[str] | None:
@@ -147,7 +182,8 @@ def _read_about(user: User, row: AccessRequest) -> None:
 
 
 def _visible(user: User, request_id: str) -> AccessRequest:
-    rows = AccessRequest.objects.visible_to(user).select_related("requester", "database__server", "grant")
+    rows = AccessRequest.objects.visible_to(user)
+    rows = rows.select_related("requester", "database__server", "grant", "extends__grant", "extension")
     row = rows.filter(pk=request_id).first() if "\0" not in request_id else None
     if row is None:
         raise NotFound("There is no such request, or it is not yours to see.")
@@ -162,14 +198,23 @@ def _refused(request: HttpRequest, user: User, request_id: str, form: DecideForm
     return _page(request, _visible(user, request_id), form, status=error.status)
 
 
-def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest,
+    row: AccessRequest,
+    form: DecideForm,
+    *,
+    more_form: LongerForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
     user, around = person(request), surroundings(request)
     grant: Grant | None = getattr(row, "grant", None)
     route = _route(row)
     scope = row.effective
     late = grant is not None and words.is_late(grant, around.now)
     outdated = _outdated(row)
-    state = state_of(row.status, row.scope_digest, route, _seen(grant), late, outdated)
+    more, longer = asked(row, grant, user, around.now), outcome(row)
+    told = [part.state for part in (more, longer) if part]
+    state = state_of(row.status, row.scope_digest, route, _seen(grant), late, outdated, told)
     if is_unchanged(request, state):
         return HttpResponse(status=204)
     subjects = (row.audit_id, *([grant.audit_id] if grant else []))
@@ -191,8 +236,11 @@ def _page(request: HttpRequest, row: AccessRequest, form: DecideForm, *, status:
         "is_holder": row.requester_id == user.pk,
         "may_cancel": row.requester_id == user.pk and _is_open(row, grant),
         "may_revoke": grant is not None and grant.status in _REVOCABLE and may_revoke(user, grant),
+        "more": more,
+        "more_form": more_form or LongerForm(),
+        "longer": longer,
         "state": state,
-        "pace": _pace(row, grant),
+        "pace": _pace(row, grant, longer),
     }
     return render(request, "portal/request.html", context, status=status)
 
@@ -259,8 +307,10 @@ def _may_decide(request: HttpRequest, row: AccessRequest) -> bool:
     return row.status == RequestStatus.PENDING and surroundings(request).inbox.filter(pk=row.pk).exists()
 
 
-def _pace(row: AccessRequest, grant: Grant | None) -> int | None:
+def _pace(row: AccessRequest, grant: Grant | None, longer: Outcome | None) -> int | None:
     """Seconds between two looks; None when nothing will change any more."""
+    if longer is not None and row.status == RequestStatus.APPROVED:
+        return 1 if longer.is_at_work else None
     if grant is not None:
         return {GrantStatus.QUEUED: 1, GrantStatus.ENDING: 1, GrantStatus.ACTIVE: 5}.get(GrantStatus(grant.status))
     if row.status == RequestStatus.APPROVED:
