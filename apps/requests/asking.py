@@ -73,15 +73,13 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
     ticket = checked(ask.ticket, what="The ticket", field="ticket", at_most=MAX_TICKET)
     if not is_welcome(actor):
         raise NotAllowed("Your account is closed, so it cannot ask for access.")
-    database = _database(actor, ask.database)
+    database = _database(actor, ask.database, break_glass=ask.break_glass)
     kind: dict[str, Any] = {
         "level": _level(ask.level),
         "connection": _connection(ask.connection),
         "minutes": checked_minutes(ask.minutes),
-        "starts_at": _starts_at(ask.starts_at, now),
+        "starts_at": _starts_at(ask.starts_at, now, at_once=ask.break_glass),
     }
-    if ask.break_glass:
-        raise Invalid("Break-glass access is not available yet: ask in the normal way.", field="break_glass")
     _check_server(database)
     resolved = resolve(database, _names(ask.tables, field="tables"))
     unmask = resolve_columns(database, resolved.tables, _names(ask.unmask, field="unmask"))
@@ -91,7 +89,7 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
     masked.refuse_paused(known)
     masked.check(scope, known)
     check_notifying(database, scope.connection)
-    facts, verdict = _judged(actor, scope, resolved, known)
+    facts, verdict = _judged(actor, scope, resolved, known, break_glass=ask.break_glass)
     return Analysis(
         database=database, reason=reason, ticket=ticket, scope=scope, facts=facts, verdict=verdict, known=known
     )
@@ -107,7 +105,9 @@ def checked_minutes(value: object) -> int:
     return value
 
 
-def _judged(actor: User, scope: EffectiveScope, resolved: Resolved, known: masked.Known) -> tuple[Facts, Verdict]:
+def _judged(
+    actor: User, scope: EffectiveScope, resolved: Resolved, known: masked.Known, *, break_glass: bool
+) -> tuple[Facts, Verdict]:
     database = known.database
     version, rules = current_rules()
     groups = {step.group for rule in rules for step in rule.steps if step.group} | {SECURITY.group or ""}
@@ -129,6 +129,8 @@ def _judged(actor: User, scope: EffectiveScope, resolved: Resolved, known: maske
         highest_unmask=_highest(shown),
         unclassified=masked.unclassified(database, scope.tables),
         eligible=circles(requester=actor, database=database, groups=sorted(groups)),
+        break_glass=break_glass,
+        break_glass_minutes=settings.BREAK_GLASS_MINUTES if break_glass else 0,
     )
     return facts, evaluate(facts, rules, version)
 
@@ -139,18 +141,18 @@ def _highest(columns: Iterable[ColumnMask]) -> str:
     return next((level.value for level in reversed(MASKED_LEVELS) if level in levels), "")
 
 
-def _database(actor: User, slug: str) -> Database:
+def _database(actor: User, slug: str, *, break_glass: bool) -> Database:
     slug = checked(slug, what="The database", field="database", at_most=63)
     database = Database.objects.visible_to(actor).select_related("server").filter(slug=slug).first()
     if database is None:
         raise NotFound("There is no such database, or you may not ask for access to it.", field="database")
     if not database.is_active or not database.server.is_active:
         raise Refused(f"Access to {slug} is not given at present: it is switched off in the catalog.", field="database")
-    if not Database.objects.askable_by(actor).filter(pk=database.pk).exists():
+    if not Database.objects.open_to(actor, break_glass=break_glass).filter(pk=database.pk).exists():
+        what = "have access to it at once in an emergency" if break_glass else "ask for access to it in the normal way"
         raise NotAllowed(
-            f"You decide about {slug}, but none of your groups may ask for access to it; a database administrator "
-            "can allow it.",
-            field="database",
+            f"You can see {slug}, but none of your groups may {what}; a database administrator can allow it.",
+            field="break_glass" if break_glass else "database",
         )
     return database
 
@@ -200,9 +202,11 @@ def _connection(value: str) -> str:
     return str(value)
 
 
-def _starts_at(value: datetime | None, now: datetime) -> str | None:
+def _starts_at(value: datetime | None, now: datetime, *, at_once: bool) -> str | None:
     if value is None:
         return None
+    if at_once:
+        raise Invalid("An emergency is now: leave the start empty, or ask in the normal way.", field="starts_at")
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise Invalid("The start needs a time zone, such as 2026-01-31T09:00:00Z.", field="starts_at")
     if value < now - _LATE:

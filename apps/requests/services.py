@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
 
+from apps.accounts import stepping_up
 from apps.accounts.models import User
+from apps.accounts.stepping_up import StepUpNeeded
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.canonical import Json
@@ -87,10 +91,26 @@ def shown_by(request: AccessRequest) -> About:
 def submit(*, actor: User, ask: Ask, idempotency_key: str | None = None) -> AccessRequest:
     """Ask for access. The answer's status says what became of it: pending, approved or denied.
 
-    The same key with the same body returns the first request. Raises Invalid, NotFound, NotAllowed, Conflict.
+    The same key with the same body returns the first request. Raises Invalid, NotFound, NotAllowed, Conflict. In an
+    emergency the way in is approvals.services.break_glass(), because a review is opened with the request.
     """
-    try:
+    with refusals_recorded(actor, ask):
+        if ask.break_glass:
+            raise NotAllowed(
+                "Access at once takes a new proof of who you are, which a token cannot give: sign in in the portal and "
+                "ask there.",
+                field="break_glass",
+            )
         return _submit(actor=actor, ask=ask, idempotency_key=idempotency_key)
+
+
+@contextmanager
+def refusals_recorded(actor: User, ask: Ask) -> Iterator[None]:
+    """Around a verb's transaction: what was well put and not given is recorded when that is gone."""
+    try:
+        yield
+    except StepUpNeeded:
+        raise  # on the way, and nothing was refused yet
     except (Refused, NotAllowed) as refusal:
         _record_refusal(actor, ask, refusal)
         raise
@@ -143,6 +163,13 @@ def refuse_approved(*, request_id: str, why: str) -> AccessRequest:
 
 @verb
 def _submit(*, actor: User, ask: Ask, idempotency_key: str | None) -> AccessRequest:
+    return enter(actor=actor, ask=ask, idempotency_key=idempotency_key)
+
+
+def enter(
+    *, actor: User, ask: Ask, idempotency_key: str | None = None, stepped_up_at: datetime | None = None
+) -> AccessRequest:
+    """The request, judged and recorded: to be called inside a verb's transaction, by submit() and break_glass()."""
     # One person's submissions queue up here, so that the second of two with one key finds the first.
     actor = User.objects.select_for_update(no_key=True).get(pk=actor.pk)
     body_digest = _body_digest(ask)
@@ -151,11 +178,13 @@ def _submit(*, actor: User, ask: Ask, idempotency_key: str | None) -> AccessRequ
         if first := AccessRequest.objects.filter(requester=actor, idempotency_key=key).first():
             return _same(first, body_digest)
         idempotency_key = key
-    waiting = AccessRequest.objects.filter(requester=actor, status=RequestStatus.PENDING).count()
-    if waiting >= MAX_WAITING:
-        raise Refused(f"{waiting} requests of yours are waiting already: cancel those that you no longer need first.")
+    if not ask.break_glass:
+        _check_waiting(actor)
     now = clock.now()
-    request = _new(actor, analyse(actor, ask, now=now), now)
+    analysis = analyse(actor, ask, now=now)
+    if ask.break_glass:
+        stepping_up.require_fresh(stepped_up_at, now)
+    request = _new(actor, analysis, now)
     request.idempotency_key, request.body_digest = idempotency_key, body_digest if idempotency_key else ""
     request.save(force_insert=True)
     verdict = Verdict.from_json(request.verdict)
@@ -166,6 +195,12 @@ def _submit(*, actor: User, ask: Ask, idempotency_key: str | None) -> AccessRequ
     _record_submission(actor, request, verdict)
     nudge()
     return request
+
+
+def _check_waiting(actor: User) -> None:
+    waiting = AccessRequest.objects.filter(requester=actor, status=RequestStatus.PENDING).count()
+    if waiting >= MAX_WAITING:
+        raise Refused(f"{waiting} requests of yours are waiting already: cancel those that you no longer need first.")
 
 
 def _new(actor: User, analysis: Analysis, now: datetime) -> AccessRequest:
@@ -179,6 +214,7 @@ def _new(actor: User, analysis: Analysis, now: datetime) -> AccessRequest:
         starts_at=datetime.fromisoformat(scope.starts_at) if scope.starts_at else None,
         reason=analysis.reason,
         ticket=analysis.ticket,
+        break_glass=analysis.facts.break_glass,
         asked_scope=scope.to_json(),
         scope=scope.to_json(),
         scope_digest=scope.digest(),
@@ -196,6 +232,7 @@ def _record_submission(actor: User, request: AccessRequest, verdict: Verdict) ->
         "version": verdict.version,
         "outcome": verdict.outcome.value,
         "risk": verdict.risk.level.value,
+        "break_glass": request.break_glass,
     }
     texts = {"person": actor.name, "reason": request.reason} | scope_texts(request.effective)
     audit.record(
