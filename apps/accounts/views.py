@@ -118,9 +118,11 @@ def sso_step_up(request: HttpRequest) -> HttpResponse:
     """Off to the identity provider, to sign in there anew whatever it remembers."""
     wanted = get_next_redirect_url(request) or settings.LOGIN_REDIRECT_URL
     try:
-        return SsoProtocol(request).get_provider().redirect_to_step_up(request, person(request), wanted)
+        provider = SsoProtocol(request).get_provider()
+        response: HttpResponse = provider.redirect_to_step_up(request, person(request), wanted)
     except (RequestException, OAuth2Error) as error:
         return failed(request, error, back=wanted)
+    return response
 
 
 @require_POST
