@@ -176,6 +176,10 @@ def let_own_data(database: Database, who: Group | User) -> None:
     assign_perm("own_data", who, database)
 
 
+def let_break_glass(database: Database, who: Group | User) -> None:
+    assign_perm("break_glass", who, database)
+
+
 def fresh(user: User) -> User:
     """The person as a new request of theirs would load them, with nothing cached."""
     return User.objects.get(pk=user.pk)

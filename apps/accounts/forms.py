@@ -9,12 +9,18 @@ from apps.accounts.tokens import MAX_DAYS
 
 
 class EmergencyForm(forms.Form):
-    """The only place with a password."""
+    """Nobody else has a password here."""
 
     username = forms.CharField(max_length=150, widget=forms.TextInput(attrs={"autocomplete": "username"}))
     password = forms.CharField(
         max_length=200, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
     )
+
+
+class PasswordForm(forms.Form):
+    """The same password once more, from whoever is signed in with it."""
+
+    password = EmergencyForm.base_fields["password"]
 
 
 class TokenForm(forms.Form):

@@ -1,7 +1,7 @@
 """The verbs about people: signing in, groups, emergency, leaving. Tokens have verbs of their own in tokens.py."""
 
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import available_timezones
 
@@ -48,6 +48,8 @@ __all__ = [
     "set_time_zone",
     "sign_in_emergency",
     "sign_in_from_sso",
+    "step_up_by_password",
+    "step_up_from_sso",
 ]
 
 _MAX_EMERGENCY_HOURS: Final = 72
@@ -75,6 +77,35 @@ def sign_in_from_sso(*, vouched: Vouched, address: str) -> User:
     )
     nudge()
     return user
+
+
+@transaction.atomic(durable=True)
+def step_up_from_sso(*, user: User, vouched: Vouched, at: datetime, address: str) -> User:
+    """Record that `user` has proved anew who they are, `at` that time; groups are as single sign-on says now.
+
+    Raises NotAllowed for anybody else, and for whoever was deactivated meanwhile; nothing is changed then.
+    """
+    locked = _locked(user)
+    if not locked.subject or (locked.issuer, locked.subject) != (vouched.issuer, vouched.subject):
+        raise NotAllowed("Somebody else signed in at single sign-on than is signed in here. Start again as yourself.")
+    if not is_welcome(locked):
+        raise NotAllowed("Your account in this portal was deactivated.")
+    change = _refresh(locked, vouched)
+    locked.seen_at = clock.now()
+    locked.save(update_fields=["seen_at"])
+    _record_groups(locked, change, actor=locked.audit_id)
+    _record_step_up(locked, at, address)
+    return locked
+
+
+@transaction.atomic(durable=True)
+def step_up_by_password(*, user: User, at: datetime, address: str) -> User:
+    """The same for the emergency administrator, whose password was right. Raises NotAllowed past their end."""
+    locked = _locked(user)
+    if locked.emergency_until is None or not is_welcome(locked):
+        raise NotAllowed("The time of this emergency administrator has ended. Renew it on the server.")
+    _record_step_up(locked, at, address)
+    return locked
 
 
 @transaction.atomic(durable=True)
@@ -342,6 +373,17 @@ def _record_groups(user: User, change: Change, *, actor: str) -> None:
             facts=change.facts,
             disclosed=change.names,
         )
+
+
+def _record_step_up(user: User, at: datetime, address: str) -> None:
+    audit.record(
+        Action.ACCOUNT_STEPPED_UP,
+        actor=user.audit_id,
+        subject=user.audit_id,
+        facts={"signed_in_at": rfc3339(at)},
+        disclosed=_shown(user, address=address),
+    )
+    nudge()
 
 
 def _shown(user: User, **more: str) -> dict[str, str]:

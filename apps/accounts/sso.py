@@ -5,7 +5,7 @@ provider's keys, and userinfo about the same `sub`.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +22,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from requests import RequestException
+
+from apps.accounts import stepping_up
+from apps.accounts.models import User
 
 PROVIDER_ID: Final = "sso"
 _LEEWAY_SECONDS: Final = 30
@@ -50,6 +53,8 @@ def _understood(what: str) -> Iterator[None]:
 
 class SsoLogin(SocialLogin):  # type: ignore[misc]
     """Whose it is, our own table says: allauth's knows the `sub`, but not its issuer."""
+
+    signed: dict[str, Any]  # the claims of the ID token alone, without what was only fetched
 
     def lookup(self) -> None:
         self._did_authenticate_by_email = None
@@ -100,7 +105,9 @@ class SsoProtocol(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
             raise SignInFailed("Single sign-on spoke of two different people. You were not signed in.")
         # What is signed goes before what is only fetched.
         account = SocialAccount(provider=PROVIDER_ID, uid=claims["sub"], extra_data={**(userinfo or {}), **claims})
-        return SsoLogin(provider=self.get_provider(), account=account)
+        login = SsoLogin(provider=self.get_provider(), account=account)
+        login.signed = claims
+        return login
 
     def _userinfo(self, access_token: str) -> dict[str, Any] | None:
         """None where the provider has no such endpoint, which the standard allows."""
@@ -155,10 +162,26 @@ class SsoProvider(OpenIDConnectProvider):  # type: ignore[misc]
         return {"process": AuthProcess.LOGIN, "next_url": asked.get("next_url")}
 
     def redirect(self, request: HttpRequest, process: str, next_url: str | None = None, **_: Any) -> HttpResponse:
+        return self._sent(request, process, next_url)
+
+    def redirect_to_step_up(self, request: HttpRequest, user: User, next_url: str) -> HttpResponse:
+        """A round trip on which `user` must sign in anew; no session at the provider is good enough."""
+        trip = {stepping_up.STATE: stepping_up.RoundTrip.begun(user).to_json()}
+        return self._sent(request, AuthProcess.LOGIN, next_url, {"prompt": "login", "max_age": "0"}, **trip)
+
+    def _sent(
+        self,
+        request: HttpRequest,
+        process: str,
+        next_url: str | None,
+        params: Mapping[str, str] | None = None,
+        **kept: Any,
+    ) -> HttpResponse:
         nonce = secrets.token_urlsafe(32)
-        # The keyword `nonce` is kept with the state, in the person's own session.
+        auth_params = {**self.get_auth_params(), **(params or {}), "nonce": nonce}
+        # The nonce and what else is `kept` stay with the state, in the person's own session.
         response: HttpResponse = super().redirect(
-            request, process, next_url=next_url, auth_params={**self.get_auth_params(), "nonce": nonce}, nonce=nonce
+            request, process, next_url=next_url, auth_params=auth_params, nonce=nonce, **kept
         )
         return response
 

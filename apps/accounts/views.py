@@ -1,5 +1,7 @@
 """Pages about coming in, going out, and one's own sessions and tokens. All of them work without JavaScript."""
 
+from urllib.parse import urlencode
+
 from allauth.account.utils import get_next_redirect_url
 from allauth.core import ratelimit
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
@@ -12,16 +14,17 @@ from django.contrib.auth import authenticate, login
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from requests import RequestException
 
-from apps.accounts import services
+from apps.accounts import services, stepping_up
 from apps.accounts.adapters import failed
 from apps.accounts.adminsite import person
-from apps.accounts.forms import EmergencyForm, ProfileForm, TokenForm
+from apps.accounts.forms import EmergencyForm, PasswordForm, ProfileForm, TokenForm
 from apps.accounts.models import ApiToken, User
 from apps.accounts.signing import address_of, sign_out
 from apps.accounts.sso import SsoProtocol
@@ -94,6 +97,34 @@ def emergency(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/emergency.html", {"form": form, "next": wanted}, status=status)
 
 
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "POST"])
+def step_up(request: HttpRequest) -> HttpResponse:
+    """On the way to proving anew who one is. Goes on by itself, but not as the answer to a form: see sso_login()."""
+    actor, wanted = person(request), get_next_redirect_url(request) or settings.LOGIN_REDIRECT_URL
+    if actor.emergency_until is not None:
+        return _step_up_by_password(request, actor, wanted)
+    onward = f"{reverse('sso_step_up')}?{urlencode({'next': wanted})}"
+    context = {"onward": onward, "back": wanted, "sso_name": settings.SSO_NAME}
+    response = render(request, "accounts/step_up.html", context)
+    response["Refresh"] = f"0; url={onward}"
+    return response
+
+
+@never_cache
+@require_GET
+def sso_step_up(request: HttpRequest) -> HttpResponse:
+    """Off to the identity provider, to sign in there anew whatever it remembers."""
+    wanted = get_next_redirect_url(request) or settings.LOGIN_REDIRECT_URL
+    try:
+        provider = SsoProtocol(request).get_provider()
+        response: HttpResponse = provider.redirect_to_step_up(request, person(request), wanted)
+    except (RequestException, OAuth2Error) as error:
+        return failed(request, error, back=wanted)
+    return response
+
+
 @require_POST
 def logout_page(request: HttpRequest) -> HttpResponse:
     sign_out(request)
@@ -158,7 +189,30 @@ def profile(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/profile.html", {"form": form, "groups": actor.groups.all()}, status=status)
 
 
+def _step_up_by_password(request: HttpRequest, actor: User, wanted: str) -> HttpResponse:
+    form = PasswordForm(request.POST or None)
+    status = 200
+    if request.method == "POST" and form.is_valid():
+        try:
+            _checked_emergency(request, username=actor.username, password=form.cleaned_data["password"])
+            at = clock.now()
+            services.step_up_by_password(user=actor, at=at, address=address_of(request))
+        except PortalError as refusal:
+            form.add_error(None, refusal.sentence)
+            status = refusal.status
+        else:
+            stepping_up.stamp(request, actor, at)
+            return HttpResponseRedirect(wanted)
+    return render(request, "accounts/step_up.html", {"form": form, "next": wanted, "back": wanted}, status=status)
+
+
 def _emergency_user(request: HttpRequest, *, username: str, password: str) -> User:
+    user = _checked_emergency(request, username=username, password=password)
+    services.sign_in_emergency(user=user, address=address_of(request))
+    return user
+
+
+def _checked_emergency(request: HttpRequest, *, username: str, password: str) -> User:
     """Raises TooManyTries and NotAllowed. The password is random: the limit keeps noise out of the record."""
     address = address_of(request)
     if not ratelimit.consume(request, action="emergency", key=f"{address} {username}"):
@@ -167,7 +221,6 @@ def _emergency_user(request: HttpRequest, *, username: str, password: str) -> Us
     if not isinstance(user, User):
         services.record_refused_emergency(username=username, address=address)
         raise NotAllowed("This is not the name and password of an emergency administrator, or their time has ended.")
-    services.sign_in_emergency(user=user, address=address)
     return user
 
 

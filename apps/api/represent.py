@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import ObjectDoesNotExist
 
 from apps.approvals import services as approvals
+from apps.approvals.models import Review
 from apps.audit.body import rfc3339
 from apps.catalog import masking
 from apps.catalog.models import Column, Database, Server, Table
@@ -93,6 +94,8 @@ def request(row: AccessRequest, *, live: bool = True) -> dict[str, Any]:
         "grant": _grant_reference(row.extends or row),
         "extends": row.extends_id,
         "extension": _extension_status(row),
+        "break_glass": row.break_glass,
+        "review": review(row.review) if row.break_glass and hasattr(row, "review") else None,
         "views": _views(scope),
         **about,
     }
@@ -143,6 +146,28 @@ def affected(now: Affected) -> dict[str, Any]:
     return {"dry_run": True, "count": now.count, "grants": now.grants, "requests": now.requests, "affected": lines}
 
 
+def review(row: Review) -> dict[str, Any]:
+    return {
+        "opened_at": moment(row.opened_at),
+        "closed_at": moment(row.closed_at),
+        "closed_by": row.closed_by.username if row.closed_by else None,
+        "verdict": row.verdict or None,
+        "comment": row.comment or None,
+    }
+
+
+def review_line(row: Review) -> dict[str, Any]:
+    return {
+        "request": row.request_id,
+        "requester": row.request.requester.username,
+        "database": row.request.database.slug,
+        "minutes": row.request.minutes,
+        "reason": row.request.reason,
+        "grant": _grant_reference(row.request),
+        **review(row),
+    }
+
+
 def grant(row: Grant) -> dict[str, Any]:
     return {
         "id": row.pk,
@@ -151,6 +176,7 @@ def grant(row: Grant) -> dict[str, Any]:
         "holder": row.holder.username,
         "database": row.database.slug,
         "connection": row.connection,
+        "break_glass": row.break_glass,
         "login": row.login,
         "starts_at": moment(row.starts_at),
         "expires_at": moment(row.expires_at),

@@ -48,6 +48,13 @@ class DecisionIn(Body):
     )
 
 
+class ReviewIn(Body):
+    """`verdict`: justified or unjustified."""
+
+    verdict: Text
+    comment: Text
+
+
 class CommentIn(Body):
     comment: Text = ""
 
@@ -220,6 +227,25 @@ class GrantRef(Schema):
     status: str
 
 
+class ReviewOut(Schema):
+    """All null but `opened_at` while it is open."""
+
+    opened_at: str
+    closed_at: str | None
+    closed_by: str | None
+    verdict: Literal["justified", "unjustified"] | None
+    comment: str | None
+
+
+class ReviewLineOut(ReviewOut):
+    request: str
+    requester: str
+    database: str
+    minutes: int
+    reason: str
+    grant: GrantRef | None
+
+
 class RequestOut(Schema):
     id: str
     status: Literal["pending", "approved", "denied", "cancelled", "lapsed"]
@@ -245,6 +271,8 @@ class RequestOut(Schema):
     grant: GrantRef | None  # of an extension: the grant that it extends
     extends: str | None  # the request whose access is to last longer; `minutes` are those on top
     extension: Literal["queued", "applied", "failed"] | None
+    break_glass: bool
+    review: ReviewOut | None  # of access that was taken at once
     views: ViewsOut
     filters: list[FilterOut]
     # Column by column in the answer about one request, null in lists.
@@ -275,6 +303,7 @@ class GrantOut(Schema):
     holder: str
     database: str
     connection: str
+    break_glass: bool
     login: str
     starts_at: str | None
     expires_at: str | None
@@ -326,6 +355,10 @@ class TablePage(Page):
 
 class RequestPage(Page):
     items: list[RequestOut]
+
+
+class ReviewPage(Page):
+    items: list[ReviewLineOut]
 
 
 class GrantPage(Page):

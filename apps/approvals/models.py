@@ -4,8 +4,28 @@ from django.db import models
 from django.db.models import Q
 
 from apps.accounts.models import User
+from apps.accounts.roles import is_dba, is_security
+from apps.catalog.models import Database
 from apps.core.ids import LENGTH, new_id
 from apps.requests.models import AccessRequest
+
+
+class ReviewQuerySet(models.QuerySet["Review"]):
+    """Scoped reads."""
+
+    def opened(self) -> "ReviewQuerySet":
+        """Nobody has closed them yet."""
+        return self.filter(closed_at=None)
+
+    def visible_to(self, user: User) -> "ReviewQuerySet":
+        """A review is visible to whoever may see its request."""
+        return self.filter(request__in=AccessRequest.objects.visible_to(user))
+
+    def concerning(self, user: User) -> "ReviewQuerySet":
+        """Those that `user` answers for, or that are about access of theirs."""
+        if is_security(user) or is_dba(user):
+            return self
+        return self.filter(Q(request__requester=user) | Q(request__database__in=Database.objects.owned_by(user)))
 
 
 class Review(models.Model):
@@ -21,6 +41,8 @@ class Review(models.Model):
     closed_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="reviews")
     verdict = models.CharField(max_length=16, choices=Verdict, blank=True)
     comment = models.TextField(blank=True)
+
+    objects = ReviewQuerySet.as_manager()
 
     class Meta:
         ordering = ["opened_at"]

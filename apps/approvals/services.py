@@ -1,4 +1,4 @@
-"""Deciding: approve, narrow, deny.
+"""Deciding: approve, narrow, deny. What is decided only afterwards is in reviews.py.
 
 Every decision is checked here and nowhere else: never by the requester, once per person, only by somebody who is
 eligible for the step that the request has reached, and bound to the scope that was seen (field notes A1–A6).
@@ -13,6 +13,7 @@ from apps.accounts.models import User
 from apps.approvals.limits import Typed, parse_filters, views_for
 from apps.approvals.models import Decision
 from apps.approvals.narrowing import narrowed
+from apps.approvals.reviews import break_glass, close_review
 from apps.approvals.routes import leaves_enough, route_of, standing_for, steps_of, tally_now
 from apps.approvals.tally import Tally
 from apps.audit import services as audit
@@ -30,7 +31,7 @@ from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
 from apps.requests.states import RequestStatus
 
-__all__ = ["approve", "deny", "inbox", "route_of"]
+__all__ = ["approve", "break_glass", "close_review", "deny", "inbox", "route_of"]
 
 MAX_COMMENT = 2_000
 

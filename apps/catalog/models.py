@@ -87,8 +87,16 @@ class DatabaseQuerySet(models.QuerySet["Database"]):
     def data_owned_by(self, user: "User") -> "DatabaseQuerySet":
         return self._with_permission(user, "own_data")
 
+    def glass_breakable_by(self, user: "User") -> "DatabaseQuerySet":
+        """Databases in which `user` may have access at once in an emergency, whether they may ask otherwise or not."""
+        return self._with_permission(user, "break_glass").filter(is_active=True, server__is_active=True)
+
+    def open_to(self, user: "User", *, break_glass: bool) -> "DatabaseQuerySet":
+        """Databases in which `user` may hold access of this kind."""
+        return self.glass_breakable_by(user) if break_glass else self.askable_by(user)
+
     def visible_to(self, user: "User") -> "DatabaseQuerySet":
-        return self.askable_by(user) | self.owned_by(user) | self.data_owned_by(user)
+        return self.askable_by(user) | self.owned_by(user) | self.data_owned_by(user) | self.glass_breakable_by(user)
 
     def _with_permission(self, user: "User", codename: str) -> "DatabaseQuerySet":
         if not user.is_active:

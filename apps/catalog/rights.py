@@ -1,4 +1,4 @@
-"""Which groups may ask for a database, own it or own its data. Changed by services.set_rights() alone."""
+"""Which groups may ask for a database, own it or its data, or break its glass. Changed by set_rights() alone."""
 
 from typing import Final
 

@@ -256,7 +256,7 @@ def want_sync(*, actor: Actor, database_id: str) -> None:
 
 @verb
 def set_rights(*, actor: Actor, database_id: str, permission: str, group: Group, present: bool) -> bool:
-    """Let a group ask for a database, own it or own its data, or no longer. `permission`: one of PERMISSIONS.
+    """Let a group ask for a database, own it or its data, or break its glass, or no longer. See PERMISSIONS.
 
     Returns whether anything changed.
     """

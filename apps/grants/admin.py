@@ -17,7 +17,8 @@ from apps.grants import services
 from apps.grants.models import Grant, is_late
 
 _FIELDS: Final[tuple[str, ...]] = (
-    *("login", "request", "holder", "database", "connection", "minutes", "status", "on_time", "problem"),
+    *("login", "request", "holder", "database", "connection", "break_glass"),
+    *("minutes", "status", "on_time", "problem"),
     *("drift", "drift_checked_at"),
     *("queued_at", "starts_at", "expires_at", "ending_since", "ended_at", "end_cause", "end_reason", "ended_by"),
     *("sessions_live", "sessions_seen", "first_used_at", "last_used_at"),
@@ -50,8 +51,11 @@ class GrantAdmin(ReadOnlyAdmin):
 
     actions = ["revoke_now"]
     date_hierarchy = "queued_at"
-    list_display = ("login", "holder", "database", "status", "on_time", "starts_at", "expires_at", "sessions_live")
-    list_filter = ["status", LateFilter, "database__server", "connection", "end_cause"]
+    list_display = (
+        *("login", "holder", "database", "status", "break_glass"),
+        *("on_time", "starts_at", "expires_at", "sessions_live"),
+    )
+    list_filter = ["status", LateFilter, "break_glass", "database__server", "connection", "end_cause"]
     list_select_related = ["holder", "database"]
     search_fields = ["login", "holder__username", "database__slug", "request__id"]
     fields = readonly_fields = _FIELDS

@@ -1,6 +1,7 @@
 """Whether an approved request may still become access: asked when its time comes and again before each try (A5)."""
 
 from apps.accounts.roles import is_welcome
+from apps.approvals.models import Review
 from apps.approvals.routes import standing_for, tally_now
 from apps.catalog.models import Database, Table
 from apps.catalog.names import quoted
@@ -41,13 +42,16 @@ def _of_person(request: AccessRequest) -> str:
         return f"The account of {person.username} is closed, so nothing is granted to it."
     if not database.is_active or not database.server.is_active:
         return f"Access to {database.slug} is not given at present: it is switched off in the catalog."
-    if not Database.objects.askable_by(person).filter(pk=database.pk).exists():
-        return f"{person.username} may not ask for access to {database.slug} any more."
+    if not Database.objects.open_to(person, break_glass=request.break_glass).filter(pk=database.pk).exists():
+        what = "break the glass on" if request.break_glass else "ask for access to"
+        return f"{person.username} may not {what} {database.slug} any more."
     return ""
 
 
 def _of_votes(request: AccessRequest) -> str:
     """The policy's yes was to what was asked for; people's votes are to what they saw."""
+    if request.break_glass and not Review.objects.filter(request=request).exists():
+        return "The glass was broken without a review, which is not how it is done: nothing is granted. Ask again."
     scope = request.effective
     if scope.digest() != request.scope_digest or scope.minutes != request.minutes:
         return "What would be granted is not what was approved any more: ask again."

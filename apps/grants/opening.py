@@ -78,6 +78,7 @@ def _new(request: AccessRequest, now: datetime) -> Grant:
         scope=request.scope,
         scope_digest=request.scope_digest,
         minutes=request.minutes,
+        break_glass=request.break_glass,
         login=names.login_name(request.requester.username, grant_id),
         queued_at=now,
     )

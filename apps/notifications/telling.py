@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 from apps.accounts.models import Duty, User
 from apps.accounts.roles import people_with_duty
+from apps.approvals.models import Review
+from apps.approvals.reviews import has_reviewers
 from apps.approvals.routes import standing_for, steps_of, tally_now
 from apps.audit.actions import WORKER_ONLY, WORKER_ROLE, Action
 from apps.audit.services import Line
@@ -36,6 +38,8 @@ class Kind(StrEnum):
     LATE = "late"
     DRIFT = "drift"
     ALL_REVOKED = "all_revoked"
+    GLASS = "glass"
+    REVIEWED = "reviewed"
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,33 @@ def _of_what(line: Line) -> str:
     return {"user": f"of {name}", "database": f"to {name}", "server": f"on the server {name}"}.get(kind, "there was")
 
 
+@_of_request
+def _glass_broken(line: Line, request: AccessRequest) -> Iterator[Told]:
+    """Now, to everybody who answers for it; the holder knows."""
+    who, slug = request.requester.username, request.database.slug
+    text = f"{who} broke the glass on {slug}: access at once, for {span(request.minutes)}, without anybody's yes."
+    text += " Security reviews it." if has_reviewers(request) else " Nobody in security can review it: add somebody."
+    people = [*_owners(request), *people_with_duty(Duty.DBA), *people_with_duty(Duty.SECURITY)]
+    for person in {person.pk: person for person in people if person.pk != request.requester_id}.values():
+        yield Told(person, Kind.GLASS, text, _request_path(request))
+
+
+@_of_request
+def _reviewed(line: Line, request: AccessRequest) -> Iterator[Told]:
+    """To the holder and the owners."""
+    verdict = Review.Verdict(str(line.facts["verdict"])).label
+    slug, path = request.database.slug, _request_path(request)
+    yield Told(request.requester, Kind.REVIEWED, f"Your breaking of the glass on {slug} was called {verdict}.", path)
+    text = f"That {request.requester.username} broke the glass on {slug} was called {verdict}."
+    for owner in _owners(request):
+        if owner.audit_id != line.actor:
+            yield Told(owner, Kind.REVIEWED, text, path)
+
+
+def _owners(request: AccessRequest) -> Iterable[User]:
+    return eligible(Step(StepKind.OWNER), requester=request.requester, database=request.database)
+
+
 def _first(line: Line, field: str) -> str:
     return line.disclosed.get(field, "its page says what.").split("\n")[0]
 
@@ -277,4 +308,6 @@ _TELLERS: Final[dict[str, Callable[[Line], Iterable[Told]]]] = {
     Action.GRANT_ENDED: _ended,
     Action.GRANT_END_FAILED: _late,
     Action.DRIFT_FOUND: _drifted,
+    Action.REVIEW_OPENED: _glass_broken,
+    Action.REVIEW_CLOSED: _reviewed,
 }

@@ -1,7 +1,8 @@
 """The policy: facts and rules in, a verdict out. Pure and total, and what it cannot judge it gives to people.
 
 The first rule that matches decides. No rule, a rule that cannot be read and a rule that fails are all answered
-with the strictest route: the rules behind a broken one are not searched for a yes.
+with the strictest route: the rules behind a broken one are not searched for a yes. In an emergency nobody is asked, so
+that there a rule that cannot be read or fails denies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ class _Answer:
 
 def evaluate(facts: Facts, rules: Sequence[RuleData], version: int) -> Verdict:
     """What happens with a request. `rules` are those of `version`, in order."""
-    answer = _answer(facts, rules)
+    answer = _in_an_emergency(facts, rules) if facts.break_glass else _answer(facts, rules)
     return Verdict(
         outcome=answer.outcome,
         steps=answer.steps,
@@ -55,17 +56,53 @@ def _answer(facts: Facts, rules: Sequence[RuleData]) -> _Answer:
     return _ask(facts, STRICTEST, "No rule covers this, so the strictest route holds.")
 
 
+def _in_an_emergency(facts: Facts, rules: Sequence[RuleData]) -> _Answer:
+    """Breaking the glass stands for the yes of people, and for nothing else: what a rule denies stays denied."""
+    if facts.minutes > facts.break_glass_minutes:
+        cap = span(facts.break_glass_minutes)
+        return _not_broken(f"In an emergency access lasts {cap} at most: ask for {cap} or less.")
+    if facts.unmask:
+        return _not_broken(
+            "Masked columns stay masked in an emergency. Leave them out, or ask in the normal way to see their values."
+        )
+    for rule in rules:
+        if rule.problem:
+            return _not_broken(f"Rule “{rule.name}” cannot be read, so nobody knows whether it forbids this.", rule)
+        try:
+            matched = rule.matches(facts)
+        except Exception:  # whatever went wrong, it must not end in a yes
+            return _not_broken(f"Rule “{rule.name}” failed, so nobody knows whether it forbids this.", rule)
+        if matched:
+            return _forbidden(rule, facts) or _broken(facts)
+    return _broken(facts)
+
+
+def _broken(facts: Facts) -> _Answer:
+    said = "This is given at once, because the glass is broken: owners and security are told now, and a review follows."
+    return _Answer(Outcome.APPROVE, (said, "Masked columns stay masked."), max_minutes=facts.break_glass_minutes)
+
+
+def _not_broken(said: str, rule: RuleData | None = None) -> _Answer:
+    return _Answer(Outcome.DENY, (said,), rule=rule.name if rule else "")
+
+
 def _by(rule: RuleData, facts: Facts) -> _Answer:
-    if rule.outcome is Outcome.DENY:
-        return _denied(rule, rule.longer_than_minutes)
-    if rule.max_minutes is not None and facts.minutes > rule.max_minutes:
-        return _denied(rule, rule.max_minutes)
+    if denied := _forbidden(rule, facts):
+        return denied
     if rule.outcome is Outcome.ROUTE:
         return _ask(facts, rule.steps, f"Rule “{rule.name}” asks for this.", rule)
     if facts.unmask:
         return _ask(facts, (), f"Rule “{rule.name}” approves everything else at once.", rule)
     said = (f"This is approved at once by rule “{rule.name}”.",)
     return _Answer(Outcome.APPROVE, said, rule=rule.name, max_minutes=rule.max_minutes)
+
+
+def _forbidden(rule: RuleData, facts: Facts) -> _Answer | None:
+    if rule.outcome is Outcome.DENY:
+        return _denied(rule, rule.longer_than_minutes)
+    if rule.max_minutes is not None and facts.minutes > rule.max_minutes:
+        return _denied(rule, rule.max_minutes)
+    return None
 
 
 def _denied(rule: RuleData, cap: int | None) -> _Answer:

@@ -46,6 +46,9 @@ class Facts:
     # Who could take each circle's step, the requester left out:
     # {"peer": (ids…), "owner": …, "data_owner": …, "group:security": …}
     eligible: dict[str, tuple[str, ...]]
+    # Asked for at once, in an emergency, by somebody who may; and the longest access that there is without a yes.
+    break_glass: bool = False
+    break_glass_minutes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,7 +63,8 @@ class RiskLevel(StrEnum):
 
 @dataclass(frozen=True)
 class Factor:
-    name: str  # environment | level | classification | unmask | unclassified | direct | whole_schema | duration
+    # environment | level | classification | unmask | unclassified | direct | whole_schema | duration | break_glass
+    name: str
     weight: int
     why: str  # a sentence
 

@@ -13,11 +13,13 @@ from apps.accounts.adminsite import person
 from apps.accounts.models import User
 from apps.accounts.roles import is_auditor, is_dba, is_welcome
 from apps.approvals import services as approvals
+from apps.approvals.models import Review
 from apps.core import clock
 from apps.grants.models import LATE_AFTER, Grant, GrantQuerySet
 from apps.grants.revoking import may_revoke_all
 from apps.grants.states import GrantStatus
 from apps.notifications import services as notifications
+from apps.portal.reviewing import OpenReview, open_reviews
 from apps.requests.models import AccessRequest
 
 _KEY: Final = "_portal_surroundings"
@@ -35,7 +37,10 @@ class Surroundings:
         """What every page shows, in one query."""
         unread = notifications.unread(self.user).order_by().values("user").annotate(number=Count("pk")).values("number")
         return User.objects.filter(pk=self.user.pk).values(
-            now=clock.in_sql(), unread=Coalesce(Subquery(unread), 0), late=Exists(_overdue(clock.in_sql()))
+            now=clock.in_sql(),
+            unread=Coalesce(Subquery(unread), 0),
+            late=Exists(_overdue(clock.in_sql())),
+            glass=Exists(Review.objects.opened()),
         )[0]
 
     @cached_property
@@ -64,6 +69,11 @@ class Surroundings:
         if not self._pulse["late"]:
             return []
         return list(_overdue(self.now).visible_to(self.user).select_related("database", "holder")[:_LOUDEST])
+
+    @cached_property
+    def reviews(self) -> list[OpenReview]:
+        """Of access taken at once: open ones that this person answers for, or that are about them."""
+        return open_reviews(self.user, at_most=_LOUDEST) if self._pulse["glass"] else []
 
     @cached_property
     def is_dba(self) -> bool:

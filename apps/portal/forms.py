@@ -58,6 +58,7 @@ class AskForm(RefusableForm):
     )
     reason = forms.CharField(required=False)
     ticket = forms.CharField(required=False)
+    break_glass = forms.BooleanField(required=False)
 
     def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
         super().__init__(_with_picks(data), initial=initial)
@@ -86,6 +87,7 @@ class AskForm(RefusableForm):
             starts_at=starts_at,
             reason=given["reason"] or (_REASON_TO_COME if draft else ""),
             ticket=given["ticket"],
+            break_glass=given["break_glass"],
         )
 
 

@@ -36,6 +36,7 @@ def front_page(request: HttpRequest) -> dict[str, Any]:
     servers = list(Server.objects.filter(is_active=True))
     return {
         "late": around.late,
+        "reviews": around.reviews,
         "live": list(live.select_related("holder", "database").order_by("expires_at", "queued_at")[:_SHOWN]),
         "live_count": live.count(),
         "waiting": list(waiting.select_related("requester", "database").order_by("submitted_at")[:_SHOWN]),

@@ -16,6 +16,7 @@ urlpatterns = [
     path("requests/<str:request_id>/", requests.show, name="request"),
     path("requests/<str:request_id>/approve/", requests.approve, name="approve"),
     path("requests/<str:request_id>/deny/", requests.deny, name="deny"),
+    path("requests/<str:request_id>/review/", requests.review, name="review"),
     path("requests/<str:request_id>/cancel/", requests.cancel, name="cancel"),
     path("grants/", grants.index, name="grants"),
     path("grants/<str:grant_id>/", grants.show, name="grant"),

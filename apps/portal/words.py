@@ -55,6 +55,7 @@ RISK_FACTORS: Final[dict[str, str]] = {
     "direct": "Own credential",
     "whole_schema": "Whole schema",
     "duration": "Duration",
+    "break_glass": "Glass broken",
 }
 
 MASKS: Final[dict[MaskKind, str]] = {

@@ -73,15 +73,13 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
     ticket = checked(ask.ticket, what="The ticket", field="ticket", at_most=MAX_TICKET)
     if not is_welcome(actor):
         raise NotAllowed("Your account is closed, so it cannot ask for access.")
-    database = database_for(actor, ask.database)
+    database = database_for(actor, ask.database, break_glass=ask.break_glass)
     kind: dict[str, Any] = {
         "level": _level(ask.level),
         "connection": _connection(ask.connection),
         "minutes": checked_minutes(ask.minutes),
-        "starts_at": _starts_at(ask.starts_at, now),
+        "starts_at": _starts_at(ask.starts_at, now, at_once=ask.break_glass),
     }
-    if ask.break_glass:
-        raise Invalid("Break-glass access is not available yet: ask in the normal way.", field="break_glass")
     resolved = resolve(database, _names(ask.tables, field="tables"))
     unmask = resolve_columns(database, resolved.tables, _names(ask.unmask, field="unmask"))
     seen = masking.seen(database, resolved.tables)
@@ -90,7 +88,14 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
     masked.refuse_paused(known)
     masked.check(scope, known)
     check_notifying(database, scope.connection)
-    facts, verdict = judged(actor, scope, known, whole_schemas=resolved.whole_schemas, minutes=scope.minutes)
+    facts, verdict = judged(
+        actor,
+        scope,
+        known,
+        whole_schemas=resolved.whole_schemas,
+        minutes=scope.minutes,
+        break_glass=ask.break_glass,
+    )
     return Analysis(
         database=database, reason=reason, ticket=ticket, scope=scope, facts=facts, verdict=verdict, known=known
     )
@@ -107,7 +112,13 @@ def checked_minutes(value: object) -> int:
 
 
 def judged(
-    actor: User, scope: EffectiveScope, known: masked.Known, *, whole_schemas: tuple[str, ...], minutes: int
+    actor: User,
+    scope: EffectiveScope,
+    known: masked.Known,
+    *,
+    whole_schemas: tuple[str, ...],
+    minutes: int,
+    break_glass: bool = False,
 ) -> tuple[Facts, Verdict]:
     """What the policy says. `minutes` are all that the access would last, which may be more than the scope's."""
     database = known.database
@@ -131,6 +142,8 @@ def judged(
         highest_unmask=_highest(shown),
         unclassified=masked.unclassified(database, scope.tables),
         eligible=circles(requester=actor, database=database, groups=sorted(groups)),
+        break_glass=break_glass,
+        break_glass_minutes=settings.BREAK_GLASS_MINUTES if break_glass else 0,
     )
     return facts, evaluate(facts, rules, version)
 
@@ -141,7 +154,7 @@ def _highest(columns: Iterable[ColumnMask]) -> str:
     return next((level.value for level in reversed(MASKED_LEVELS) if level in levels), "")
 
 
-def database_for(actor: User, slug: str) -> Database:
+def database_for(actor: User, slug: str, *, break_glass: bool = False) -> Database:
     """The database, if `actor` may ask for it and it could be given. Raises NotFound, NotAllowed, Refused."""
     slug = checked(slug, what="The database", field="database", at_most=63)
     database = Database.objects.visible_to(actor).select_related("server").filter(slug=slug).first()
@@ -149,11 +162,11 @@ def database_for(actor: User, slug: str) -> Database:
         raise NotFound("There is no such database, or you may not ask for access to it.", field="database")
     if not database.is_active or not database.server.is_active:
         raise Refused(f"Access to {slug} is not given at present: it is switched off in the catalog.", field="database")
-    if not Database.objects.askable_by(actor).filter(pk=database.pk).exists():
+    if not Database.objects.open_to(actor, break_glass=break_glass).filter(pk=database.pk).exists():
+        what = "have access to it at once in an emergency" if break_glass else "ask for access to it in the normal way"
         raise NotAllowed(
-            f"You decide about {slug}, but none of your groups may ask for access to it; a database administrator "
-            "can allow it.",
-            field="database",
+            f"You can see {slug}, but none of your groups may {what}; a database administrator can allow it.",
+            field="break_glass" if break_glass else "database",
         )
     _check_server(database)
     return database
@@ -204,9 +217,11 @@ def _connection(value: str) -> str:
     return str(value)
 
 
-def _starts_at(value: datetime | None, now: datetime) -> str | None:
+def _starts_at(value: datetime | None, now: datetime, *, at_once: bool) -> str | None:
     if value is None:
         return None
+    if at_once:
+        raise Invalid("An emergency is now: leave the start empty, or ask in the normal way.", field="starts_at")
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise Invalid("The start needs a time zone, such as 2026-01-31T09:00:00Z.", field="starts_at")
     if value < now - _LATE:

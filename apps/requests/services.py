@@ -2,14 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
 
+from apps.accounts import stepping_up
 from apps.accounts.models import User
+from apps.accounts.stepping_up import StepUpNeeded
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.canonical import Json
@@ -120,10 +123,26 @@ def shown_by(request: AccessRequest) -> About:
 def submit(*, actor: User, ask: Ask, idempotency_key: str | None = None) -> AccessRequest:
     """Ask for access. The answer's status says what became of it: pending, approved or denied.
 
-    The same key with the same body returns the first request. Raises Invalid, NotFound, NotAllowed, Conflict.
+    The same key with the same body returns the first request. Raises Invalid, NotFound, NotAllowed, Conflict. In an
+    emergency the way in is approvals.services.break_glass(), because a review is opened with the request.
     """
-    try:
+    with refusals_recorded(actor, ask):
+        if ask.break_glass:
+            raise NotAllowed(
+                "Access at once takes a new proof of who you are, which a token cannot give: sign in in the portal and "
+                "ask there.",
+                field="break_glass",
+            )
         return _submit(actor=actor, ask=ask, idempotency_key=idempotency_key)
+
+
+@contextmanager
+def refusals_recorded(actor: User, ask: Ask) -> Iterator[None]:
+    """Around a verb's transaction: what was well put and not given is recorded when that is gone."""
+    try:
+        yield
+    except StepUpNeeded:
+        raise  # on the way, and nothing was refused yet
     except (Refused, NotAllowed) as refusal:
         _record_refusal(actor, ask, refusal)
         raise
@@ -174,7 +193,7 @@ def refuse_approved(*, request_id: str, why: str) -> AccessRequest:
     return request
 
 
-def in_turn(actor: User, sent: Sent) -> tuple[User, AccessRequest | None]:
+def in_turn(actor: User, sent: Sent, *, at_once: bool = False) -> tuple[User, AccessRequest | None]:
     """Within a verb that submits: the person, loaded anew, and what was made of the same key before.
 
     One person's submissions queue up here, so that the second of two with one key finds the first.
@@ -187,7 +206,7 @@ def in_turn(actor: User, sent: Sent) -> tuple[User, AccessRequest | None]:
         if first is not None:
             return actor, first
     waiting = AccessRequest.objects.filter(requester=actor, status=RequestStatus.PENDING).count()
-    if waiting >= MAX_WAITING:
+    if waiting >= MAX_WAITING and not at_once:
         raise Refused(f"{waiting} requests of yours are waiting already: cancel those that you no longer need first.")
     return actor, None
 
@@ -216,12 +235,22 @@ def lapse(*, request_id: str, why: str) -> AccessRequest:
 
 @verb
 def _submit(*, actor: User, ask: Ask, idempotency_key: str | None) -> AccessRequest:
+    return enter(actor=actor, ask=ask, idempotency_key=idempotency_key)
+
+
+def enter(
+    *, actor: User, ask: Ask, idempotency_key: str | None = None, stepped_up_at: datetime | None = None
+) -> AccessRequest:
+    """The request, judged and recorded: to be called inside a verb's transaction, by submit() and break_glass()."""
     sent = Sent.of(idempotency_key, asdict(ask))
-    actor, first = in_turn(actor, sent)
+    actor, first = in_turn(actor, sent, at_once=ask.break_glass)
     if first is not None:
         return first
     now = clock.now()
-    return _file(actor, _new(actor, analyse(actor, ask, now=now), now), sent)
+    analysis = analyse(actor, ask, now=now)
+    if ask.break_glass:
+        stepping_up.require_fresh(stepped_up_at, now)
+    return _file(actor, _new(actor, analysis, now), sent)
 
 
 def _file(actor: User, request: AccessRequest, sent: Sent, more: Mapping[str, Json] | None = None) -> AccessRequest:
@@ -238,6 +267,12 @@ def _file(actor: User, request: AccessRequest, sent: Sent, more: Mapping[str, Js
     return request
 
 
+def _check_waiting(actor: User) -> None:
+    waiting = AccessRequest.objects.filter(requester=actor, status=RequestStatus.PENDING).count()
+    if waiting >= MAX_WAITING:
+        raise Refused(f"{waiting} requests of yours are waiting already: cancel those that you no longer need first.")
+
+
 def _new(actor: User, analysis: Analysis, now: datetime) -> AccessRequest:
     scope = analysis.scope
     return AccessRequest(
@@ -249,6 +284,7 @@ def _new(actor: User, analysis: Analysis, now: datetime) -> AccessRequest:
         starts_at=datetime.fromisoformat(scope.starts_at) if scope.starts_at else None,
         reason=analysis.reason,
         ticket=analysis.ticket,
+        break_glass=analysis.facts.break_glass,
         asked_scope=scope.to_json(),
         scope=scope.to_json(),
         scope_digest=scope.digest(),
@@ -266,6 +302,7 @@ def _record_submission(actor: User, request: AccessRequest, verdict: Verdict, mo
         "version": verdict.version,
         "outcome": verdict.outcome.value,
         "risk": verdict.risk.level.value,
+        "break_glass": request.break_glass,
     }
     texts = {"person": actor.name, "reason": request.reason} | scope_texts(request.effective)
     audit.record(

@@ -538,3 +538,52 @@ def test_can_fill_agrees_with_trying_everything(circles: dict[str, tuple[str, ..
     expected = len(first) >= peers and len(second) >= owners and len(first | second) >= peers + owners
 
     assert can_fill(wanted, circles) == expected
+
+
+GLASS = replace(FACTS, break_glass=True, break_glass_minutes=60)
+
+
+def test_in_an_emergency_access_is_given_at_once_and_is_critical() -> None:
+    for rules in ((), (YES,), (RuleData(name="ask", steps=(PEER, OWNER)),), DEFAULTS):
+        verdict = evaluate(GLASS, rules, 1)
+        assert (verdict.outcome, verdict.steps, verdict.max_minutes) == (Outcome.APPROVE, (), 60)
+        assert "because the glass is broken" in verdict.reasons[0]
+        assert verdict.risk.level is RiskLevel.CRITICAL
+        assert verdict.risk.factors[0].name == "break_glass"
+
+
+@pytest.mark.parametrize(
+    ("facts", "rules", "says"),
+    [
+        (replace(GLASS, minutes=61), (YES,), "1 hour at most"),
+        (replace(GLASS, break_glass_minutes=0), (YES,), "at most"),
+        (replace(GLASS, unmask=("sales.customers.email",)), (YES,), "stay masked in an emergency"),
+        (GLASS, (NO,), "“no” denies this"),
+        (GLASS, (RuleData(name="short", outcome=Outcome.DENY, longer_than_minutes=30),), "30 minutes or less"),
+        (GLASS, (RuleData(name="capped", steps=(OWNER,), max_minutes=30),), "30 minutes or less"),
+        (GLASS, (RuleData(name="broken", problem="torn"), YES), "cannot be read"),
+    ],
+)
+def test_in_an_emergency_what_is_denied_stays_denied(facts: Facts, rules: tuple[RuleData, ...], says: str) -> None:
+    verdict = evaluate(facts, rules, 1)
+    assert (verdict.outcome, verdict.steps) == (Outcome.DENY, ())
+    assert says in verdict.reasons[0]
+
+
+def test_in_an_emergency_a_rule_that_fails_denies(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: RuleData, facts: Facts) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(RuleData, "matches", fails)
+    assert evaluate(GLASS, (YES,), 1).outcome is Outcome.DENY
+
+
+def test_in_an_emergency_the_first_rule_that_matches_says_whether_it_is_denied() -> None:
+    assert evaluate(GLASS, (RuleData(name="ask", steps=(OWNER,)), NO), 1).outcome is Outcome.APPROVE
+
+
+def test_facts_of_before_there_were_emergencies_are_of_none() -> None:
+    stored = FACTS.to_json()
+    for name in ("break_glass", "break_glass_minutes"):
+        del stored[name]
+    assert Facts(**stored) == FACTS

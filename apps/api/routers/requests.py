@@ -1,6 +1,6 @@
 """Asking, and deciding."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
@@ -10,12 +10,24 @@ from apps.accounts.models import TokenScope, User
 from apps.api import represent
 from apps.api.auth import Token, user_of
 from apps.api.paging import page
-from apps.api.schemas import CommentIn, DecisionIn, PreviewOut, RequestIn, RequestOut, RequestPage
+from apps.api.schemas import (
+    CommentIn,
+    DecisionIn,
+    PreviewOut,
+    RequestIn,
+    RequestOut,
+    RequestPage,
+    ReviewIn,
+    ReviewPage,
+)
 from apps.approvals import services as approvals
+from apps.approvals.models import Review
 from apps.requests import services as requests
 from apps.requests.models import AccessRequest
 
 router = Router(tags=["requests"])
+
+_OF_REVIEW = ("request__requester", "request__database", "request__grant")
 
 
 @router.post("/requests/preview", response=PreviewOut, auth=Token(TokenScope.READ))
@@ -73,6 +85,25 @@ def deny(request: HttpRequest, request_id: str, body: CommentIn) -> dict[str, An
     return shown(user, request_id)
 
 
+@router.post("/requests/{request_id}/review", response=RequestOut, auth=Token(TokenScope.APPROVE))
+def review(request: HttpRequest, request_id: str, body: ReviewIn) -> dict[str, Any]:
+    """Close the review of access that was taken at once, with a verdict: security, and never the holder."""
+    user = user_of(request)
+    approvals.close_review(actor=user, request_id=request_id, verdict=body.verdict, comment=body.comment)
+    return shown(user, request_id)
+
+
+@router.get("/reviews", response=ReviewPage, auth=Token(TokenScope.READ))
+def list_reviews(
+    request: HttpRequest, status: Literal["open", "closed", "all"] = "open", cursor: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """Reviews that I may see; those that are open, unless asked otherwise."""
+    rows = Review.objects.visible_to(user_of(request)).select_related("closed_by", *_OF_REVIEW)
+    if status != "all":
+        rows = rows.filter(closed_at__isnull=status == "open")
+    return page(rows, ["opened_at", "request_id"], cursor=cursor, limit=limit, represent=represent.review_line)
+
+
 @router.post("/requests/{request_id}/cancel", response=RequestOut, auth=Token(TokenScope.REQUEST))
 def cancel(request: HttpRequest, request_id: str, body: CommentIn) -> dict[str, Any]:
     """Take back a request of my own that still waits."""
@@ -88,7 +119,8 @@ def _ask(body: RequestIn) -> requests.Ask:
 
 def _visible(user: User) -> Any:
     rows = AccessRequest.objects.visible_to(user)
-    return rows.select_related("requester", "database", "grant", "extends__grant", "extension")
+    shown = ("requester", "database", "grant", "extends__grant", "extension", "review__closed_by")
+    return rows.select_related(*shown)
 
 
 def shown(user: User, request_id: str) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.db.models import BooleanField, ExpressionWrapper, Prefetch, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
@@ -11,11 +13,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.accounts.adminsite import person
 from apps.accounts.models import User
-from apps.catalog.models import Column, Database, is_masked
+from apps.accounts.stepping_up import StepUpNeeded, stepped_up_at
+from apps.approvals import services as approvals
+from apps.catalog.models import Column, Database, DatabaseQuerySet, is_masked
 from apps.catalog.names import quoted, quoted_column, quoted_part
 from apps.catalog.tables import PAGE, SchemaSummary, schemas_of, search
 from apps.core.errors import PortalError
 from apps.engines.base import TableName
+from apps.policies.facts import Outcome
 from apps.portal import words
 from apps.portal.forms import CONNECTIONS, PRESETS, AskForm
 from apps.portal.masked import Masking, masking_of
@@ -25,6 +30,7 @@ from apps.requests.models import AccessRequest
 _CARDS: Final = 8  # more databases than this are a list to choose from
 _SCHEMAS: Final = 8  # shown above what was found
 _LAST_OFFSET: Final = 1_000_000
+_DRAFT: Final = "ask_draft"  # in the session: the fields, urlencoded
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def ask(request: HttpRequest) -> HttpResponse:
     """The form. Its buttons: `submit`, and for pages without scripts `check` and `search`."""
     user = person(request)
     if request.method != "POST":
-        return _page(request, AskForm(initial=_initial(user, request.GET)))
+        return _from_draft(request, user) or _page(request, AskForm(initial=_initial(user, request.GET)))
     form = AskForm(request.POST)
     wanted = request.POST.get("do", "check")
     if wanted == "search":
@@ -63,23 +69,58 @@ def ask(request: HttpRequest) -> HttpResponse:
         if found and not form.cleaned_data["reason"]:
             _preview(user, form, draft=False)  # says what is missing
         return _page(request, form, preview=found)
-    if form.is_valid():
-        try:
-            made = requests.submit(actor=user, ask=form.ask())
-            return HttpResponseRedirect(reverse("portal:request", args=[made.pk]))
-        except PortalError as error:
-            found = _preview(user, form, draft=True)  # whatever else is wrong is said at the same time
-            form.refuse(error)
-            return _page(request, form, preview=found, status=422)
-    return _page(request, form, status=422)
+    return _sent(request, user, form) if form.is_valid() else _page(request, form, status=422)
+
+
+def _sent(request: HttpRequest, user: User, form: AskForm) -> HttpResponse:
+    try:
+        made = _submitted(request, user, form)
+    except StepUpNeeded:
+        found = _preview(user, form, draft=False)
+        if found and found.verdict.outcome is Outcome.APPROVE:
+            return _to_step_up(request)
+        return _page(request, form, preview=found, status=422)  # no proof would help
+    except PortalError as error:
+        found = _preview(user, form, draft=True)  # whatever else is wrong is said at the same time
+        form.refuse(error)
+        return _page(request, form, preview=found, status=422)
+    return HttpResponseRedirect(reverse("portal:request", args=[made.pk]))
+
+
+def _submitted(request: HttpRequest, user: User, form: AskForm) -> AccessRequest:
+    if not form.cleaned_data["break_glass"]:
+        return requests.submit(actor=user, ask=form.ask())
+    made = approvals.break_glass(actor=user, ask=form.ask(), stepped_up_at=stepped_up_at(request))
+    request.session.pop(_DRAFT, None)
+    return made
+
+
+def _to_step_up(request: HttpRequest) -> HttpResponse:
+    """What was filled in waits in the session; the form comes back with it."""
+    kept = request.POST.copy()
+    for name in ("csrfmiddlewaretoken", "do"):
+        kept.pop(name, None)
+    request.session[_DRAFT] = kept.urlencode()
+    back = f"{reverse('portal:ask')}?{urlencode({'draft': 'kept'})}"
+    return HttpResponseRedirect(f"{reverse('accounts_step_up')}?{urlencode({'next': back})}")
+
+
+def _from_draft(request: HttpRequest, user: User) -> HttpResponse | None:
+    """The form as it was when its person went away to prove who they are."""
+    kept = request.session.get(_DRAFT) if "draft" in request.GET else None
+    if kept is None:
+        return None
+    form = AskForm(QueryDict(kept))
+    return _page(request, form, preview=_preview(user, form, draft=False))
 
 
 @require_POST
 def preview(request: HttpRequest) -> HttpResponse:
     """What would happen: a fragment that the form asks for while it is filled in."""
-    form = AskForm(request.POST)
-    found = _preview(person(request), form, draft=True) if form.names else None
+    user, form = person(request), AskForm(request.POST)
+    found = _preview(user, form, draft=True) if form.names else None
     context = {"form": form, "preview": found, "live": True, "names": form.names, "masking": _masking(form, found)}
+    context["breakable"] = Database.objects.glass_breakable_by(user).exists()
     return render(request, "portal/ask_preview.html", context)
 
 
@@ -87,7 +128,7 @@ def preview(request: HttpRequest) -> HttpResponse:
 def tables(request: HttpRequest) -> HttpResponse:
     """One page of tables: a fragment."""
     user = person(request)
-    database = Database.objects.askable_by(user).filter(slug=request.GET.get("database", "").replace("\0", "")).first()
+    database = _offered(user).filter(slug=request.GET.get("database", "").replace("\0", "")).first()
     if database is None:
         raise Http404
     return render(request, "portal/ask_tables.html", _found(user, database, request.GET))
@@ -102,7 +143,7 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     user = person(request)
-    databases = list(Database.objects.askable_by(user))
+    databases = list(_offered(user))
     chosen = next((row for row in databases if row.slug == form["database"].value()), None)
     if quiet:  # a search in between: what is still missing is no error yet
         form = AskForm(initial={name: form[name].value() for name in form.fields})
@@ -116,11 +157,19 @@ def _page(
         "levels": words.LEVELS.items(),
         "ways": [(way.value, *words.CONNECTIONS[way]) for way in CONNECTIONS],
         "presets": PRESETS,
+        "breakable": list(Database.objects.glass_breakable_by(user).values_list("slug", flat=True)),
+        "break_glass_minutes": settings.BREAK_GLASS_MINUTES,
+        "stepped_up": stepped_up_at(request) is not None,
     }
     if chosen:
         context |= _found(user, chosen, request.POST if request.method == "POST" else request.GET)
         context["picked"] = set(form.names)
     return render(request, "portal/ask.html", context, status=status)
+
+
+def _offered(user: User) -> DatabaseQuerySet:
+    """Also where a person may not ask in the normal way, but have access in an emergency."""
+    return Database.objects.askable_by(user) | Database.objects.glass_breakable_by(user)
 
 
 def _initial(user: User, given: QueryDict) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def home(request: HttpRequest) -> HttpResponse:
         [(row.pk, row.status, row.minutes, hasattr(row, "extension") and row.extension.status) for row in mine],
         [row.pk for row in waiting],
         [grant.pk for grant in cut_short],
+        [one.review.pk for one in around.reviews],
     )
     if is_unchanged(request, state):
         return HttpResponse(status=204)

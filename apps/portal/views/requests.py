@@ -30,6 +30,7 @@ from apps.portal.longer import LongerForm, Outcome, asked, outcome
 from apps.portal.paging import Page, page_of
 from apps.portal.polling import is_unchanged, state_of
 from apps.portal.reach import reached
+from apps.portal.reviewing import ReviewForm, review_of, seen
 from apps.portal.telling import tell
 from apps.requests import services as requests
 from apps.requests.models import AccessRequest
@@ -147,6 +148,25 @@ def _request_of(user: User, grant_id: str) -> str:
 
 
 @require_POST
+def review(request: HttpRequest, request_id: str) -> HttpResponse:
+    """Security's word on access that was taken at once."""
+    user = person(request)
+    _visible(user, request_id)
+    form = ReviewForm(request.POST)
+    form.full_clean()
+    try:
+        approvals.close_review(actor=user, request_id=request_id, **form.cleaned_data)
+    except NotFound:
+        raise
+    except PortalError as error:
+        form.refuse(error)
+        row = _visible(user, request_id)
+        return _page(request, row, DecideForm(), review_form=form, status=error.status)
+    messages.success(request, "The review is closed. Its holder and the owners are told.")
+    return HttpResponseRedirect(_path(request_id))
+
+
+@require_POST
 def cancel(request: HttpRequest, request_id: str) -> HttpResponse:
     requests.cancel(actor=person(request), request_id=request_id)
     messages.success(request, "You took the request back.")
@@ -182,8 +202,8 @@ def _read_about(user: User, row: AccessRequest) -> None:
 
 
 def _visible(user: User, request_id: str) -> AccessRequest:
-    rows = AccessRequest.objects.visible_to(user)
-    rows = rows.select_related("requester", "database__server", "grant", "extends__grant", "extension")
+    shown = ("requester", "database__server", "grant", "extends__grant", "extension", "review__closed_by")
+    rows = AccessRequest.objects.visible_to(user).select_related(*shown)
     row = rows.filter(pk=request_id).first() if "\0" not in request_id else None
     if row is None:
         raise NotFound("There is no such request, or it is not yours to see.")
@@ -204,6 +224,7 @@ def _page(
     form: DecideForm,
     *,
     more_form: LongerForm | None = None,
+    review_form: ReviewForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
     user, around = person(request), surroundings(request)
@@ -214,7 +235,7 @@ def _page(
     outdated = _outdated(row)
     more, longer = asked(row, grant, user, around.now), outcome(row)
     told = [part.state for part in (more, longer) if part]
-    state = state_of(row.status, row.scope_digest, route, _seen(grant), late, outdated, told)
+    state = state_of(row.status, row.scope_digest, route, _seen(grant), late, outdated, told, seen(row, grant))
     if is_unchanged(request, state):
         return HttpResponse(status=204)
     subjects = (row.audit_id, *([grant.audit_id] if grant else []))
@@ -233,6 +254,7 @@ def _page(
         "trail_is_cut": len(trail) > _TRAIL,
         "form": form,
         **_decision(request, row, form),
+        **review_of(user, row, review_form),
         "is_holder": row.requester_id == user.pk,
         "may_cancel": row.requester_id == user.pk and _is_open(row, grant),
         "may_revoke": grant is not None and grant.status in _REVOCABLE and may_revoke(user, grant),
