@@ -144,7 +144,7 @@ def next_leaving(now: datetime) -> datetime | None:
     """The first moment after `now` at which access ends because its holder leaves by time, or is asked to sign in."""
     first = leaving().aggregate(
         leaves=Min("leaves_at", filter=Q(leaves_at__gt=now)),
-        asked=Min("leaves_at", filter=Q(leaves_at__gt=now + ASK_BEFORE)),
+        asked=Min("leaves_at", filter=Q(leaves_at__gt=now + ASK_BEFORE, holder__emergency_until=None)),
     )
     moments = [first["leaves"], first["asked"] and first["asked"] - ASK_BEFORE]
     return min((moment for moment in moments if moment is not None), default=None)
@@ -202,5 +202,5 @@ def _ask(*, user_id: str, seen_at: datetime) -> bool:
     return True
 
 
-def _whether(condition: Q) -> "ExpressionWrapper[BooleanField[bool, bool]]":
+def _whether(condition: Q) -> "ExpressionWrapper[Q]":
     return ExpressionWrapper(condition, output_field=BooleanField())
