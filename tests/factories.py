@@ -12,6 +12,7 @@ from guardian.shortcuts import assign_perm
 
 from apps.accounts.models import Duty, GroupProfile, Membership, User
 from apps.catalog.models import Column, Database, Server, Table
+from apps.core import clock
 from apps.policies.models import Rule
 
 
@@ -73,6 +74,7 @@ class UserFactory(DjangoModelFactory):
     email = factory.LazyAttribute(lambda user: f"{user.username}@example.org")
     issuer = "http://idp.example.org"
     subject = factory.LazyAttribute(lambda user: f"sub-{user.username}")
+    seen_at = factory.LazyFunction(clock.now)  # has just signed in, whatever time a test makes it
     password = "!"
 
     @factory.post_generation

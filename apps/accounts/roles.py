@@ -1,7 +1,12 @@
 """Who carries which duty: one definition that answers both "may this person?" and "who may?"."""
 
+from datetime import datetime, timedelta
+
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, Group
-from django.db.models import Q, QuerySet
+from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Q, QuerySet, Value
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce
 
 from apps.accounts.models import Duty, User
 from apps.core import clock
@@ -49,6 +54,46 @@ def welcome_people() -> QuerySet[User]:
     return User.objects.filter(welcome())
 
 
+def is_seen(user: User) -> bool:
+    """Whether the identity provider has vouched for them lately. Whoever is not seen may sign in, and is seen then.
+
+    Emergency administrators have an end of their own.
+    """
+    if user.emergency_until is not None or not settings.SEEN_WITHIN_HOURS:
+        return True
+    until = seen_until(user)
+    return until is not None and until > clock.now()
+
+
+def seen_until(user: User) -> datetime | None:
+    """When they stop being seen unless they sign in; None where that is not asked, and where they never were."""
+    if user.emergency_until is not None or not settings.SEEN_WITHIN_HOURS or user.seen_at is None:
+        return None
+    return user.seen_at + _seen_within()
+
+
+def seen() -> Q:
+    """is_seen() as a condition."""
+    if not settings.SEEN_WITHIN_HOURS:
+        return ~Q(pk__in=[])
+    since = ExpressionWrapper(clock.in_sql() - Value(_seen_within(), DurationField()), output_field=DateTimeField())
+    return Q(emergency_until__isnull=False) | Q(seen_at__gt=since)
+
+
+def seen_people() -> QuerySet[User]:
+    """Everybody for whom is_seen() is true."""
+    return User.objects.filter(seen())
+
+
+def leaves_at(person: str = "") -> Combinable:
+    """When somebody stops being welcome or seen by nothing but time; NULL: never. `person` is the path to the row."""
+    emergency_until = F(f"{person}emergency_until")
+    if not settings.SEEN_WITHIN_HOURS:
+        return emergency_until
+    until = F(f"{person}seen_at") + Value(_seen_within(), DurationField())
+    return Coalesce(emergency_until, ExpressionWrapper(until, output_field=DateTimeField()))
+
+
 def teams_of(user: User) -> QuerySet[Group]:
     """The groups whose members are each other's peers."""
     return Group.objects.filter(user=user, profile__is_team=True)
@@ -78,3 +123,7 @@ def _read_duties(user: User) -> frozenset[str]:
 def _carries(duty: Duty) -> Q:
     by_group = Q(groups__profile__duty=duty, emergency_until=None)
     return by_group | Q(emergency_until__isnull=False) if duty == Duty.DBA else by_group
+
+
+def _seen_within() -> timedelta:
+    return timedelta(hours=settings.SEEN_WITHIN_HOURS)

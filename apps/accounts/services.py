@@ -121,7 +121,10 @@ def record_refused_sign_in(*, issuer: str, subject: str, why: str, address: str)
 def provision(
     *, issuer: str, subject: str, username: str, name: str, email: str, groups: list[str], actor: Actor = OPERATOR
 ) -> User:
-    """Make a person known before their first sign-in, which will meet the same row. `groups` are claims."""
+    """Make a person known before their first sign-in, which will meet the same row. `groups` are claims.
+
+    Whoever does so vouches for them at this moment, as single sign-on will later.
+    """
     require_dba(actor, what="make people known")
     first, last = split_name(name)
     vouched = Vouched(
@@ -136,6 +139,8 @@ def provision(
     is_new = not User.objects.filter(issuer=issuer, subject=subject).exists()
     user = _meet(vouched)
     change = _refresh(user, vouched)
+    user.seen_at = clock.now()
+    user.save(update_fields=["seen_at"])
     _record_groups(user, change, actor=actor_id(actor))
     if is_new:
         audit.record(Action.ACCOUNT_PROVISIONED, actor=actor_id(actor), subject=user.audit_id, disclosed=_shown(user))

@@ -11,12 +11,12 @@ from django.db.models import Q
 
 from apps.accounts.actors import OPERATOR
 from apps.accounts.models import ApiToken, TokenScope, User
-from apps.accounts.roles import is_dba, is_welcome
+from apps.accounts.roles import is_dba, is_seen, is_welcome
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.body import rfc3339
 from apps.core import clock
-from apps.core.errors import Conflict, Invalid, NotAllowed, NotFound
+from apps.core.errors import Conflict, Invalid, NotAllowed, NotFound, NotSeen
 
 MAX_DAYS: Final = 365
 _FORM: Final = re.compile(r"jit_[A-Za-z0-9_-]{43}")
@@ -31,10 +31,11 @@ def create_token(*, actor: User, name: str, scopes: list[str], days: int) -> tup
 
 @transaction.atomic(durable=True)
 def create_token_for(*, username: str, days: int) -> tuple[ApiToken, str]:
-    """A token with all scopes for somebody else, by whoever has a shell on the server."""
+    """A token with all scopes for somebody else, by whoever has a shell on the server and so vouches for them."""
     user = User.objects.filter(username=username).first()
     if user is None:
         raise NotFound(f"There is nobody called ‘{username}’ here. People are known after their first sign-in.")
+    User.objects.filter(pk=user.pk).update(seen_at=clock.now())
     return _create(user, recorded_by=OPERATOR, name="made on the server", scopes=list(TokenScope), days=days)
 
 
@@ -61,6 +62,7 @@ def authenticate_token(plaintext: str) -> ApiToken | None:
     """The token behind a bearer's word, or None: unknown, expired, revoked, or of somebody who is not welcome.
 
     It is found by its digest, so the time this takes tells nothing about the tokens that there are.
+    Raises NotSeen while single sign-on has not vouched for its person lately; afterwards it works again.
     """
     if not _FORM.fullmatch(plaintext):
         return None
@@ -68,6 +70,11 @@ def authenticate_token(plaintext: str) -> ApiToken | None:
     now = clock.now()
     if token is None or token.expires_at <= now or not is_welcome(token.user):
         return None
+    if not is_seen(token.user):
+        raise NotSeen(
+            f"Single sign-on has not vouched for {token.user.username} lately, so this token does not work at present. "
+            "Sign in once in the portal."
+        )
     stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _USE_IS_NOTED_EVERY)
     if token.last_used_at is None or token.last_used_at < now - _USE_IS_NOTED_EVERY:
         ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)

@@ -6,7 +6,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from apps.api import problems
 from apps.api.routers import audit, databases, grants, me, requests
-from apps.core.errors import PortalError
+from apps.core.errors import NotSeen, PortalError
 
 api = NinjaAPI(
     title="jitportal",
@@ -25,7 +25,10 @@ api.add_router("", audit.router)
 
 @api.exception_handler(PortalError)
 def refuse(request: HttpRequest, error: PortalError) -> HttpResponse:
-    return problems.response(error.status, error.title, error.sentence, field=error.field)
+    answer = problems.response(error.status, error.title, error.sentence, field=error.field)
+    if error.status == NotSeen.status:
+        answer["WWW-Authenticate"] = "Bearer"
+    return answer
 
 
 @api.exception_handler(AuthenticationError)

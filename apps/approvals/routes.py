@@ -21,14 +21,14 @@ def steps_of(request: AccessRequest) -> tuple[Step, ...]:
 
 
 def tally_now(request: AccessRequest, decisions: Iterable[Decision], people: Standing) -> Tally:
-    """The tally of a waiting request. A vote counts while its voter could still cast it (field notes A5)."""
+    """The tally of a waiting request. A vote counts while its voter could cast it and is seen (field notes A5)."""
     steps = steps_of(request)
     votes = [
         Vote(decision.decider_id, decision.step, EffectiveScope.from_json(decision.scope))
         for decision in decisions
         if decision.kind == Decision.Kind.APPROVE
         and decision.step < len(steps)
-        and people.may_take(
+        and people.counts(
             decision.decider_id,
             steps[decision.step],
             requester_id=request.requester_id,

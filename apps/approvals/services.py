@@ -4,12 +4,16 @@ Every decision is checked here and nowhere else: never by the requester, once pe
 eligible for the step that the request has reached, and bound to the scope that was seen (field notes A1–A6).
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
+from django.db import Error
 from django.db.models import QuerySet
 
 from apps.accounts.models import User
+from apps.accounts.roles import is_seen
 from apps.approvals.limits import Typed, parse_filters, views_for
 from apps.approvals.models import Decision
 from apps.approvals.narrowing import narrowed
@@ -24,6 +28,7 @@ from apps.core.errors import Conflict, Invalid, NotAllowed, NotFound, PortalErro
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
+from apps.policies.approvers import Standing
 from apps.policies.facts import Step, StepKind
 from apps.requests.changes import close, locked, move, scope_facts, scope_texts
 from apps.requests.masked import check, know
@@ -31,9 +36,12 @@ from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
 from apps.requests.states import RequestStatus
 
-__all__ = ["approve", "break_glass", "close_review", "deny", "inbox", "route_of"]
+__all__ = ["approve", "break_glass", "close_review", "deny", "inbox", "route_of", "settle_returned"]
+
+log = logging.getLogger(__name__)
 
 MAX_COMMENT = 2_000
+CLOCK: Final = "clock"  # the actor, where time or a return has decided
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,45 @@ def inbox(user: User) -> QuerySet[AccessRequest]:
     return AccessRequest.objects.filter(pk__in=mine).order_by("submitted_at")
 
 
+def settle_returned() -> list[str]:
+    """Approve what has had all its votes since somebody whose vote did not count came back; returns their ids.
+
+    Nobody else would: the route waits for no one any more.
+    """
+    voted = Decision.objects.filter(kind=Decision.Kind.APPROVE, request__status=RequestStatus.PENDING)
+    ids = voted.values_list("request", flat=True).distinct().order_by("request")
+    requests = list(AccessRequest.objects.filter(pk__in=ids).prefetch_related("decisions"))
+    decisions = [decision for request in requests for decision in request.decisions.all()]
+    people = standing_for(requests, decisions)
+    return [request.pk for request in requests if _is_complete(request, people) and _settle(request_id=request.pk)]
+
+
+@verb
+def _settle(*, request_id: str) -> bool:
+    """Asked again under lock."""
+    request = locked(request_id)
+    people = standing_for([request], request.decisions.all())
+    waits = request.status == RequestStatus.PENDING and request.lapses_at > clock.now()
+    if not waits or not _is_complete(request, people):
+        return False
+    move(request, RequestStatus.APPROVED)
+    facts: dict[str, Json] = {"digest": request.scope_digest, "minutes": request.minutes, "returned": True}
+    audit.record(Action.REQUEST_APPROVED, actor=CLOCK, subject=request.audit_id, facts=facts)
+    nudge()
+    return True
+
+
+def _is_complete(request: AccessRequest, people: Standing) -> bool:
+    """False for a row that nobody can read: it must not keep the others waiting."""
+    try:
+        return tally_now(request, request.decisions.order_by("decided_at"), people).complete
+    except Error:
+        raise
+    except Exception:
+        log.exception("The votes on request %s could not be counted.", request.pk)
+        return False
+
+
 @verb
 def _approve(*, actor: User, request_id: str, comment: str, less: _Less, seen_digest: str | None) -> AccessRequest:
     comment = checked(comment, what="The comment", field="comment", at_most=MAX_COMMENT)
@@ -204,6 +251,10 @@ def _turn(actor: User, request_id: str) -> _Turn:
         raise Conflict(f"This request is {request.get_status_display()}; there is nothing left to decide.")
     if request.lapses_at <= clock.now():
         raise Conflict("This request has waited too long and lapses; it has to be made again.")
+    if not is_seen(actor):
+        raise NotAllowed(
+            "Single sign-on has not vouched for you lately, so your vote would not count. Sign in once more."
+        )
     people = standing_for([request], decisions, actor)
     now = tally_now(request, decisions, people)
     done, step = steps_of(request)[: now.step], steps_of(request)[now.step]

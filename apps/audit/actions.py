@@ -18,6 +18,7 @@ class Action(StrEnum):
     TOKEN_CREATED = "token.created"  # noqa: S105 - a word, no secret
     TOKEN_REVOKED = "token.revoked"  # noqa: S105 - a word, no secret
     SESSION_ENDED = "session.ended"
+    ACCOUNT_SIGN_IN_WANTED = "account.sign_in_wanted"  # live access ends soon unless they do
     ACCOUNT_STEPPED_UP = "account.stepped_up"  # proved anew who they are
     GROUP_CHANGED = "group.changed"
 

@@ -39,3 +39,10 @@ class Conflict(PortalError):
 
     status = 409
     title = "No longer possible"
+
+
+class NotSeen(PortalError):
+    """Known, but nobody has vouched for this person lately: 401. Signing in once mends it."""
+
+    status = 401
+    title = "Sign in once"

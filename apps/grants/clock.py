@@ -24,7 +24,7 @@ from django_q.models import OrmQ
 from apps.audit.watchdog import Watchdog
 from apps.core import clock
 from apps.core.nudge import CHANNEL
-from apps.grants import due, health, services, withdrawal
+from apps.grants import due, health, services, unentitled, withdrawal
 from apps.grants.due import Work
 from apps.grants.tasks import enqueue
 from apps.requests import services as requests
@@ -67,6 +67,7 @@ class Rounds:
     def __init__(self) -> None:
         self._memory = Memory()
         self._withdrawals = withdrawal.Watch()
+        self._leavers = unentitled.Watch()
         self._beaten_at = 0.0
 
     def look(self) -> float:
@@ -75,18 +76,14 @@ class Rounds:
         now = clock.now()
         # What is over in time first; what must not be any more joins it at this same look.
         waits = [self._do(lambda: self._ask(due.ends(now)))]
-        if self._do(self._withdrawals.look):
+        if any([self._do(self._leavers.look), self._do(self._withdrawals.look)]):
             waits.append(self._do(lambda: self._ask(due.ends(clock.now()))))
         self._do(services.open_approved)
         waits.append(self._do(lambda: self._ask(due.extensions(clock.now()))))
         waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
-        for duty in (
-            services.warn_expiring,
-            requests.lapse_due,
-            services.close_pointless,
-            lambda: self._ask(due.rest(now)),
-            self._beat,
-        ):
+        warnings = (services.warn_expiring, self._leavers.ask_to_sign_in)
+        pointless = (requests.lapse_due, services.close_pointless)
+        for duty in (*warnings, *pointless, lambda: self._ask(due.rest(now)), self._beat):
             self._do(duty)
         longest = _SHORT_SLEEP if any(waits) else _LONGEST_SLEEP
         return min(longest, self._seconds_until(due.next_instant(now)))

@@ -14,7 +14,7 @@ from apps.audit import services as audit
 from apps.catalog.models import Database, Server
 from apps.catalog.suggestions import to_suggest
 from apps.engines.base import Severity
-from apps.grants import ending, extending, issuing, scopes, services, withdrawal
+from apps.grants import ending, extending, issuing, scopes, services, unentitled, withdrawal
 from apps.grants.models import Extension, Grant, ServerLease
 from apps.grants.states import ExtensionStatus, GrantStatus
 from apps.grants.tasks import Cluster, Task
@@ -86,6 +86,7 @@ def next_instant(now: datetime) -> datetime | None:
         _first(approved, "starts_at", now),
         _first(AccessRequest.objects.filter(status=RequestStatus.PENDING), "lapses_at", now),
         _first(services.to_warn(), "warn_at", now),
+        unentitled.next_leaving(now),
     ]
     return min((moment for moment in moments if moment is not None), default=None)
 

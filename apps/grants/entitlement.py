@@ -1,6 +1,6 @@
 """Whether an approved request may still become access: asked when its time comes and again before each try (A5)."""
 
-from apps.accounts.roles import is_welcome
+from apps.accounts.roles import is_seen, is_welcome
 from apps.approvals.models import Review
 from apps.approvals.routes import standing_for, tally_now
 from apps.catalog.models import Database, Table
@@ -40,6 +40,8 @@ def _of_person(request: AccessRequest) -> str:
     person, database = request.requester, request.database
     if not is_welcome(person):
         return f"The account of {person.username} is closed, so nothing is granted to it."
+    if not is_seen(person):
+        return f"Single sign-on has not vouched for {person.username} lately: sign in once and ask again."
     if not database.is_active or not database.server.is_active:
         return f"Access to {database.slug} is not given at present: it is switched off in the catalog."
     if not Database.objects.open_to(person, break_glass=request.break_glass).filter(pk=database.pk).exists():
@@ -61,7 +63,10 @@ def _of_votes(request: AccessRequest) -> str:
     decisions = list(request.decisions.all())
     if tally_now(request, decisions, standing_for([request], decisions)).complete:
         return ""
-    return "The approvals do not stand any more: somebody who gave one may no longer decide about this. Ask again."
+    return (
+        "The approvals do not stand any more: somebody who gave one may no longer decide about this, or single sign-on "
+        "has not vouched for them lately. Ask again."
+    )
 
 
 def _of_listeners(request: AccessRequest) -> str:

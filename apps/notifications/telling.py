@@ -8,11 +8,12 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from apps.accounts.models import Duty, User
-from apps.accounts.roles import people_with_duty
+from apps.accounts.roles import people_with_duty, seen_until
 from apps.approvals.models import Review
 from apps.approvals.reviews import has_reviewers
 from apps.approvals.routes import standing_for, steps_of, tally_now
 from apps.audit.actions import WORKER_ONLY, WORKER_ROLE, Action
+from apps.audit.body import rfc3339
 from apps.audit.services import Line
 from apps.catalog.models import Database, Server
 from apps.grants.models import Grant
@@ -40,6 +41,8 @@ class Kind(StrEnum):
     ALL_REVOKED = "all_revoked"
     GLASS = "glass"
     REVIEWED = "reviewed"
+    LEFT = "left"
+    SIGN_IN = "sign_in"
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ _HOW_IT_ENDED: Final = {
     EndCause.REVOKED.value: "Your access to {} was revoked and has ended.",
     EndCause.DRIFTED.value: "Your access to {} has ended: it was no longer as approved; its page says why.",
 }
-# Their reasons are sentences about the catalog, written for the holder.
-_SAYS_WHY: Final = frozenset({EndCause.MASKED.value, EndCause.PAUSED.value})
+# Their reasons are sentences of our own, written for the holder.
+_SAYS_WHY: Final = frozenset({EndCause.MASKED.value, EndCause.PAUSED.value, EndCause.LEFT.value})
 LONGEST_TEXT: Final = 300
 
 
@@ -208,6 +211,26 @@ def _drifted(line: Line, grant: Grant) -> Iterator[Told]:
 
 
 @_of_grant
+def _unentitled(line: Line, grant: Grant) -> Iterator[Told]:
+    """For owners; the holder is told when it has ended. Somebody may hold much there: once until it is read."""
+    text = f"The access of {grant.holder.username} to {grant.database.slug} is taken away. {grant.end_reason}"
+    text = text[:LONGEST_TEXT]
+    owners = eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database)
+    waiting = Notification.objects.filter(kind=Kind.LEFT, text=text, read_at=None).values("user")
+    for person in owners.exclude(pk__in=waiting):
+        yield Told(person, Kind.LEFT, text, _grant_path(grant))
+
+
+def _sign_in_wanted(line: Line) -> Iterator[Told]:
+    user = User.objects.filter(pk=line.subject.removeprefix("user:")).first()
+    until = seen_until(user) if user else None
+    if user is None or until is None or rfc3339(until) != line.facts.get("until"):
+        return  # they have signed in meanwhile
+    text = f"Sign in once before {_at(until, user)} to keep your access: single sign-on has to vouch for you again."
+    yield Told(user, Kind.SIGN_IN, text, "/")
+
+
+@_of_grant
 def _late(line: Line, grant: Grant) -> Iterator[Told]:
     """Once for a grant, to everybody who could do something about it."""
     if grant.status != GrantStatus.ENDING:
@@ -306,6 +329,8 @@ _TELLERS: Final[dict[str, Callable[[Line], Iterable[Told]]]] = {
     Action.GRANT_EXPIRING: _expiring,
     Action.ACCESS_REVOKED: _all_revoked,
     Action.GRANT_ENDED: _ended,
+    Action.GRANT_UNENTITLED: _unentitled,
+    Action.ACCOUNT_SIGN_IN_WANTED: _sign_in_wanted,
     Action.GRANT_END_FAILED: _late,
     Action.DRIFT_FOUND: _drifted,
     Action.REVIEW_OPENED: _glass_broken,

@@ -15,7 +15,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from guardian.models import GroupObjectPermission, UserObjectPermission
 
 from apps.accounts.models import Duty, User
-from apps.accounts.roles import has_duty, people_with_duty, teams_of, welcome, welcome_people
+from apps.accounts.roles import has_duty, people_with_duty, seen, teams_of, welcome, welcome_people
 from apps.catalog.models import Database
 from apps.policies.facts import Step, StepKind
 
@@ -73,12 +73,13 @@ class Person:
     """What decides whether somebody is eligible."""
 
     is_welcome: bool
+    is_seen: bool
     groups: frozenset[str]
     teams: frozenset[int]
     duties: frozenset[str]
 
 
-_NOBODY: Final = Person(is_welcome=False, groups=frozenset(), teams=frozenset(), duties=frozenset())
+_NOBODY: Final = Person(is_welcome=False, is_seen=False, groups=frozenset(), teams=frozenset(), duties=frozenset())
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,14 @@ class Standing:
 
     people: Mapping[str, Person]
     owners: Mapping[tuple[StepKind, str], frozenset[str]]  # OWNER or DATA_OWNER, database id -> ids of people
+
+    def counts(self, user_id: str, step: Step, *, requester_id: str, database_id: str) -> bool:
+        """Whether a vote given earlier counts now: its voter could still cast it, and single sign-on still knows them.
+
+        Whoever comes to vote has just been seen; whoever voted yesterday may have left since.
+        """
+        is_seen = self.people.get(user_id, _NOBODY).is_seen
+        return is_seen and self.may_take(user_id, step, requester_id=requester_id, database_id=database_id)
 
     def may_take(self, user_id: str, step: Step, *, requester_id: str, database_id: str) -> bool:
         """The same answer as approvers.may_take()."""
@@ -134,9 +143,12 @@ def _people(ids: set[str]) -> dict[str, Person]:
     # One row for each group of a person, and one without a group for whoever is in none.
     rows = (
         User.objects.filter(pk__in=ids)
-        .annotate(is_welcome=ExpressionWrapper(welcome(), output_field=BooleanField()))
+        .annotate(
+            is_welcome=ExpressionWrapper(welcome(), output_field=BooleanField()),
+            is_seen=ExpressionWrapper(seen(), output_field=BooleanField()),
+        )
         .values_list(
-            *("pk", "is_welcome", "emergency_until"),
+            *("pk", "is_welcome", "is_seen", "emergency_until"),
             *("groups", "groups__name", "groups__profile__is_team", "groups__profile__duty"),
         )
     )
@@ -147,11 +159,12 @@ def _people(ids: set[str]) -> dict[str, Person]:
 
 
 def _person(rows: Sequence[tuple[Any, ...]]) -> Person:
-    is_welcome, emergency_until = rows[0][:2]
+    is_welcome, is_seen, emergency_until = rows[0][:3]
     return Person(
         is_welcome=is_welcome,
+        is_seen=bool(is_seen),
         groups=frozenset(name for *_, name, _, _ in rows if name is not None),
-        teams=frozenset(group_id for _, _, group_id, _, is_team, _ in rows if is_team),
+        teams=frozenset(group_id for *_, group_id, _, is_team, _ in rows if is_team),
         # The emergency administrator has one duty and no other, as in accounts.roles.
         duties=frozenset({Duty.DBA}) if emergency_until else frozenset(duty for *_, duty in rows if duty),
     )

@@ -11,13 +11,14 @@ from django.http import HttpRequest
 
 from apps.accounts.adminsite import person
 from apps.accounts.models import User
-from apps.accounts.roles import is_auditor, is_dba, is_welcome
+from apps.accounts.roles import is_auditor, is_dba, is_seen, is_welcome, seen_until
 from apps.approvals import services as approvals
 from apps.approvals.models import Review
 from apps.core import clock
 from apps.grants.models import LATE_AFTER, Grant, GrantQuerySet
 from apps.grants.revoking import may_revoke_all
 from apps.grants.states import GrantStatus
+from apps.grants.unentitled import ASK_BEFORE
 from apps.notifications import services as notifications
 from apps.portal.reviewing import OpenReview, open_reviews
 from apps.requests.models import AccessRequest
@@ -74,6 +75,19 @@ class Surroundings:
     def reviews(self) -> list[OpenReview]:
         """Of access taken at once: open ones that this person answers for, or that are about them."""
         return open_reviews(self.user, at_most=_LOUDEST) if self._pulse["glass"] else []
+
+    @cached_property
+    def sign_in_by(self) -> datetime | None:
+        """Until when to sign in once more to keep live access; None while there is time, or none to lose."""
+        until = seen_until(self.user)
+        if until is None or not self.now < until <= self.now + ASK_BEFORE:
+            return None
+        held = Grant.objects.filter(holder=self.user, status=GrantStatus.ACTIVE, expires_at__gt=until)
+        return until if held.exists() else None
+
+    @cached_property
+    def is_unseen(self) -> bool:
+        return not is_seen(self.user)
 
     @cached_property
     def is_dba(self) -> bool:

@@ -1,135 +1,83 @@
-"""A real server for stories: it can be stopped and started, its clock jumps with the portal's, workers die on it.
+"""What must be true of the portal and its target at any moment, whatever has just broken."""
 
-Time is not waited for. When it passes, the portal's clock is moved on, and on the server every VALID UNTIL is moved
-back by as much, so that for both the same instant is that much nearer.
-"""
+import os
+from dataclasses import dataclass
+from itertools import combinations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any, TypeVar
-
-from psycopg import sql
-
+from apps.audit import services as audit
 from apps.core import clock
-from apps.engines.base import Closed, LoginSpec, Opened, Survey, Target
-from apps.engines.postgresql import PostgresEngine
+from apps.engines.postgresql import names
+from apps.grants.models import Grant, ServerLease
+from apps.grants.states import LIVE, OVER, GrantStatus
+from tests.grants.stage import told
 from tests.support.targets import TargetServer
 
-T = TypeVar("T")
+# The long profile: every statement, every storm. `make soak` sets it.
+SOAK = bool(os.environ.get("JITPORTAL_SOAK"))
+
+_PLAIN = ("sales.orders", "sales.order_lines", "stock.products", "stock.levels", '"Odd.Name"."T"')
+# A scope of its own for each, so that making it is part of the work: its statements come first.
+SCOPES = [tables for size in (1, 2, 3) for tables in combinations(_PLAIN, size)]
 
 
-class Killed(BaseException):
-    """What a worker feels that is killed: nothing behind it is run, and nobody catches it."""
+@dataclass(frozen=True)
+class World:
+    """One target, and all grants of the portal."""
+
+    target: TargetServer
+
+    def holds(self) -> None:
+        """The promises that hold at every moment."""
+        grants = {grant.login: grant for grant in Grant.objects.all()}
+        for login, may_log_in, sessions in self._logins():
+            grant = grants.get(login)
+            if grant is None:
+                continue  # of a test before
+            assert not may_log_in or grant.status in LIVE, f"{login} may log in, but its grant is {grant.status}"
+            assert not sessions or grant.status in LIVE, f"{login} has {sessions} sessions, but is {grant.status}"
+            assert "grant.issuing" in told(grant), f"{login} is there, and nobody has said that it would be made"
+        for grant in grants.values():
+            self._keeps_its_order(grant)
+
+    def is_at_peace(self) -> None:
+        """And those that hold when all is done: nothing is left, and the record is whole."""
+        self.holds()
+        there = {login for login, _, _ in self._logins()}
+        for grant in Grant.objects.all():
+            assert grant.status in OVER, f"{grant.login}: {grant.status}, {grant.problem}"
+            assert grant.login not in there
+            assert grant.password is None
+        assert audit.verify().ok
+
+    def _logins(self) -> list[tuple[str, bool, int]]:
+        """Each login of the portal: its name, whether it may log in now, and how many sessions it has."""
+        with self.target.admin() as admin:
+            return admin.execute(
+                "SELECT rolname::text, rolcanlogin AND coalesce(rolvaliduntil > clock_timestamp(), true),"
+                " (SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = r.oid)"
+                " FROM pg_roles r WHERE shobj_description(oid, 'pg_authid') LIKE %s AND rolname ~ '^jit_'",
+                [f"{names.comment('testportal', '')}%"],
+            ).fetchall()
+
+    def _keeps_its_order(self, grant: Grant) -> None:
+        """Intent before effect, each once."""
+        usual = ["grant.queued", "grant.issuing", "grant.issued", "grant.ending", "grant.ended"]
+        story = [action for action in told(grant) if action in usual]
+        assert story == usual[: len(story)], story
+        if grant.status == GrantStatus.ENDED:
+            assert story[-1] == "grant.ended"
 
 
-class Moment(StrEnum):
-    BEFORE = "before it asks the server"
-    AFTER = "before it hears the answer"
+def leases_run_out() -> None:
+    """As much time passes as others wait for a dead worker, and for their own next try."""
+    now = clock.now()
+    ServerLease.objects.exclude(until=None).update(until=now)
+    Grant.objects.exclude(claimed_until=None).update(claimed_until=now)
+    Grant.objects.exclude(next_try_at=None).filter(next_try_at__gt=now).update(next_try_at=now)
 
 
-@dataclass
-class World(PostgresEngine):
-    """The engine as it is, on a server whose clock can jump, for workers that can die."""
-
-    server: TargetServer
-    passed: timedelta = timedelta(0)
-    dies: Moment | None = None  # at the next call
-    _owed: timedelta = timedelta(0)  # passed while the server was down
-    _jumps: ExitStack = field(default_factory=ExitStack)
-
-    def open_login(self, target: Target, spec: LoginSpec) -> Opened:
-        opened = self._work(lambda: super(World, self).open_login(target, spec))
-        evidence = replace(opened.evidence, checked_at=opened.evidence.checked_at + self.passed)
-        times = {"opened_at": opened.opened_at + self.passed, "valid_until": opened.valid_until + self.passed}
-        return replace(opened, evidence=evidence, **times)
-
-    def close_logins(self, target: Target, logins: Sequence[str]) -> list[Closed]:
-        closed = self._work(lambda: super(World, self).close_logins(target, logins))
-        return [
-            replace(one, locked_at=one.locked_at + self.passed, clean_at=one.clean_at + self.passed) for one in closed
-        ]
-
-    def extend_login(self, target: Target, login: str, reference: str, until: datetime) -> datetime:
-        now = self._work(lambda: super(World, self).extend_login(target, login, reference, until - self.passed))
-        return now + self.passed
-
-    def survey(self, target: Target) -> Survey:
-        found = super().survey(target)
-        logins = tuple(
-            replace(one, valid_until=one.valid_until and one.valid_until + self.passed) for one in found.logins
-        )
-        return replace(found, checked_at=found.checked_at + self.passed, logins=logins)
-
-    def now(self, target: Target) -> datetime:
-        return super().now(target) + self.passed
-
-    def pass_time(self, by: timedelta) -> None:
-        self._jumps.enter_context(clock.shifted(by))
-        self.passed += by
-        self._owed += by
-        if self.server.cluster.running:
-            self._pay()
-
-    def stop(self) -> None:
-        self.server.cluster.stop()
-
-    def start(self) -> None:
-        self.server.cluster.start()
-        self._pay()
-
-    def end(self) -> None:
-        self.dies = None
-        self._jumps.close()
-        self.passed = self._owed = timedelta(0)
-
-    def logins(self) -> dict[str, tuple[bool, datetime | None, int]]:
-        """Name -> (may log in, until when by the portal's clock, sessions), as a superuser sees it."""
-        with self.server.admin() as admin:
-            return {
-                name: (can_login, until and until + self.passed, sessions)
-                for name, can_login, until, sessions in admin.execute(_LOGINS)
-            }
-
-    def strangers(self) -> list[tuple[Any, ...]]:
-        """Sessions of roles that are gone."""
-        with self.server.admin() as admin:
-            return admin.execute(_STRANGERS).fetchall()
-
-    def scopes(self) -> list[str]:
-        with self.server.admin() as admin:
-            return [name for (name,) in admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'jitscope\\_%'")]
-
-    def _pay(self) -> None:
-        """What passed on the portal passes on the server."""
-        by, self._owed = self._owed, timedelta(0)
-        with self.server.admin() as admin:
-            for login, left in admin.execute(_OPEN_LOGINS).fetchall():
-                moved = sql.SQL("ALTER ROLE {} VALID UNTIL {}")
-                admin.execute(moved.format(sql.Identifier(login), sql.Literal((left - by).isoformat())))
-
-    def _work(self, call: Callable[[], T]) -> T:
-        dies, self.dies = self.dies, None
-        if dies is Moment.BEFORE:
-            raise Killed
-        answer = call()
-        if dies is Moment.AFTER:
-            raise Killed
-        return answer
-
-
-_OPEN_LOGINS = """
-SELECT rolname::text, rolvaliduntil FROM pg_roles
-WHERE rolname LIKE 'jit\\_%' AND rolvaliduntil IS NOT NULL AND isfinite(rolvaliduntil)
-"""
-_LOGINS = """
-SELECT r.rolname::text, r.rolcanlogin, CASE WHEN isfinite(r.rolvaliduntil) THEN r.rolvaliduntil END,
-       (SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = r.oid)
-FROM pg_roles r WHERE r.rolname LIKE 'jit\\_%'
-"""
-_STRANGERS = """
-SELECT a.pid, a.usesysid FROM pg_stat_activity a
-WHERE a.usesysid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.usesysid)
-"""
+def some(total: int, few: int) -> list[int]:
+    """1 to `total`; in the short profile `few` of them, spread evenly, the first and the last included."""
+    if SOAK or total <= few:
+        return list(range(1, total + 1))
+    return sorted({1 + round(index * (total - 1) / (few - 1)) for index in range(few)})
