@@ -31,6 +31,7 @@ from apps.engines.postgresql import (
     rowfilters,
     samples,
     scope_ending,
+    surveying,
     watching,
 )
 
@@ -80,13 +81,13 @@ class PostgresEngine:
         raise NotImplementedError
 
     def survey(self, target: Target) -> Survey:
-        raise NotImplementedError
+        return surveying.survey(target)
 
     def remember(self, target: Target, mark: str) -> None:
-        raise NotImplementedError
+        surveying.remember(target, mark)
 
     def recall(self, target: Target) -> str:
-        raise NotImplementedError
+        return surveying.recall(target)
 
     def now(self, target: Target) -> datetime:
         return watching.now(target)
