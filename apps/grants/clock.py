@@ -24,7 +24,7 @@ from django_q.models import OrmQ
 from apps.audit.watchdog import Watchdog
 from apps.core import clock
 from apps.core.nudge import CHANNEL
-from apps.grants import due, health, services, withdrawal
+from apps.grants import continuity, due, health, services, withdrawal
 from apps.grants.due import Work
 from apps.grants.tasks import enqueue
 from apps.requests import services as requests
@@ -79,7 +79,13 @@ class Rounds:
             waits.append(self._do(lambda: self._ask(due.ends(clock.now()))))
         self._do(services.open_approved)
         waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
-        for duty in (services.warn_expiring, requests.lapse_due, lambda: self._ask(due.rest(now)), self._beat):
+        for duty in (
+            continuity.settle,
+            services.warn_expiring,
+            requests.lapse_due,
+            lambda: self._ask(due.rest(now)),
+            self._beat,
+        ):
             self._do(duty)
         longest = _SHORT_SLEEP if any(waits) else _LONGEST_SLEEP
         return min(longest, self._seconds_until(due.next_instant(now)))

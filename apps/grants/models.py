@@ -165,7 +165,7 @@ class ServerState(models.Model):
     # The last reconciliation.
     reconciled_at = models.DateTimeField(null=True)
     # Logins of this portal's that it does not know, newest first:
-    # [{"login", "role", "comment", "found_at", "told", "disabled"}]
+    # [{"login", "role", "comment", "found_at", "told", "disabled", "gone"}]
     strays = models.JSONField(default=list)
     # What ended logins have left to the graveyard: [{"database", "object", "login", "at"}]
     graveyard = models.JSONField(default=list)

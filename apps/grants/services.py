@@ -25,13 +25,16 @@ from apps.core.errors import Conflict, NotAllowed, NotFound, PortalError
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
+from apps.grants.continuity import confirm_restored
 from apps.grants.drift import check_drift
 from apps.grants.ending import begin, end_due
 from apps.grants.health import Health, health
 from apps.grants.issuing import issue, issue_queued, password_of
 from apps.grants.models import Grant
 from apps.grants.opening import open_approved
+from apps.grants.reconcile import reconcile
 from apps.grants.record import CLOCK, record
+from apps.grants.retiring import retire, retire_server
 from apps.grants.scopes import drop_unused_scopes
 from apps.grants.sessions import look_at_sessions
 from apps.grants.states import LIVE, EndCause, GrantStatus
@@ -44,6 +47,7 @@ __all__ = [
     "Credential",
     "Health",
     "check_drift",
+    "confirm_restored",
     "credential",
     "drop_unused_scopes",
     "end_due",
@@ -52,7 +56,10 @@ __all__ = [
     "issue_queued",
     "look_at_sessions",
     "open_approved",
+    "reconcile",
     "release",
+    "retire",
+    "retire_server",
     "revoke",
     "to_warn",
     "warn_expiring",

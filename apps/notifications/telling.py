@@ -12,10 +12,11 @@ from apps.accounts.roles import people_with_duty
 from apps.approvals.routes import standing_for, steps_of, tally_now
 from apps.audit.actions import WORKER_ONLY, WORKER_ROLE, Action
 from apps.audit.services import Line
+from apps.catalog.models import Server
 from apps.grants.models import Grant
 from apps.grants.states import EndCause, GrantStatus
 from apps.notifications.models import Notification
-from apps.policies.approvers import eligible
+from apps.policies.approvers import eligible, owners
 from apps.policies.facts import Step, StepKind
 from apps.requests.models import AccessRequest
 from apps.requests.services import POLICY
@@ -32,6 +33,8 @@ class Kind(StrEnum):
     ENDED = "ended"
     LATE = "late"
     DRIFT = "drift"
+    STRAY = "stray"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ _HOW_IT_ENDED: Final = {
     EndCause.EXPIRED.value: "Your access to {} has ended: its time was up.",
     EndCause.RELEASED.value: "Your access to {} has ended: you gave it back.",
     EndCause.REVOKED.value: "Your access to {} was revoked and has ended.",
+    EndCause.VANISHED.value: "Your access to {} has ended: its login was removed on the server; its page says more.",
     EndCause.DRIFTED.value: "Your access to {} has ended: it was no longer as approved; its page says why.",
 }
 # Their reasons are sentences about the catalog, written for the holder.
@@ -181,14 +185,39 @@ def _late(line: Line, grant: Grant) -> Iterator[Told]:
     """Once for a grant, to everybody who could do something about it."""
     if grant.status != GrantStatus.ENDING:
         return
-    owners = eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database)
-    concerned = {person.pk: person for person in (grant.holder, *owners, *people_with_duty(Duty.DBA))}
+    owning = eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database)
+    concerned = {person.pk: person for person in (grant.holder, *owning, *people_with_duty(Duty.DBA))}
     told = Notification.objects.filter(kind=Kind.LATE, path=_grant_path(grant)).values_list("user", flat=True)
     text = (
         f"The access of {grant.holder.username} to {grant.database.slug} should be over and is not proven to be gone."
     )
     for pk in concerned.keys() - set(told):
         yield Told(concerned[pk], Kind.LATE, text, _grant_path(grant))
+
+
+def _stray(line: Line) -> Iterator[Told]:
+    """To those who mind the server and to the owners of what is on it; again only to who has read it."""
+    server = Server.objects.filter(pk=line.subject.removeprefix("server:")).first()
+    if server is None or line.facts.get("disabled"):
+        return
+    text = (
+        f"On {server} a login of the portal's was found that it does not know, or whose time is over: it is disabled."
+    )
+    owning = {person.pk: person for each in server.databases.all() for person in owners(each)}
+    minders = {person.pk: person for person in people_with_duty(Duty.DBA)}
+    for pk, person in (owning | minders).items():
+        path = f"/admin/catalog/server/{server.pk}/change/" if pk in minders else "/"
+        if not Notification.objects.filter(user=person, kind=Kind.STRAY, text=text, read_at=None).exists():
+            yield Told(person, Kind.STRAY, text, path)
+
+
+def _restored(line: Line) -> Iterator[Told]:
+    """Where one may confirm it, and everywhere, stands why."""
+    minders = {person.pk: person for person in people_with_duty(Duty.DBA)}
+    security = {person.pk: person for person in people_with_duty(Duty.SECURITY)}
+    text = f"The portal does nothing on any server until it is confirmed. {_first(line, 'why')}"
+    for pk, person in (security | minders).items():
+        yield Told(person, Kind.RESTORED, text[:LONGEST_TEXT], "/admin/" if pk in minders else "/")
 
 
 def _first(line: Line, field: str) -> str:
@@ -226,4 +255,6 @@ _TELLERS: Final[dict[str, Callable[[Line], Iterable[Told]]]] = {
     Action.GRANT_ENDED: _ended,
     Action.GRANT_END_FAILED: _late,
     Action.DRIFT_FOUND: _drifted,
+    Action.LOGIN_STRAY: _stray,
+    Action.PORTAL_RESTORED: _restored,
 }

@@ -14,7 +14,8 @@ from apps.accounts.models import User
 from apps.accounts.roles import is_auditor, is_dba, is_welcome
 from apps.approvals import services as approvals
 from apps.core import clock
-from apps.grants.models import LATE_AFTER, Grant, GrantQuerySet
+from apps.grants import continuity
+from apps.grants.models import LATE_AFTER, Continuity, Grant, GrantQuerySet
 from apps.grants.states import GrantStatus
 from apps.notifications import services as notifications
 from apps.requests.models import AccessRequest
@@ -34,7 +35,10 @@ class Surroundings:
         """What every page shows, in one query."""
         unread = notifications.unread(self.user).order_by().values("user").annotate(number=Count("pk")).values("number")
         return User.objects.filter(pk=self.user.pk).values(
-            now=clock.in_sql(), unread=Coalesce(Subquery(unread), 0), late=Exists(_overdue(clock.in_sql()))
+            now=clock.in_sql(),
+            unread=Coalesce(Subquery(unread), 0),
+            late=Exists(_overdue(clock.in_sql())),
+            restored=Exists(Continuity.objects.filter(confirmed_at=None)),
         )[0]
 
     @cached_property
@@ -63,6 +67,11 @@ class Surroundings:
         if not self._pulse["late"]:
             return []
         return list(_overdue(self.now).visible_to(self.user).select_related("database", "holder")[:_LOUDEST])
+
+    @cached_property
+    def restored(self) -> Continuity | None:
+        """Why nothing is done on any server at present, if that is so."""
+        return continuity.waiting() if self._pulse["restored"] else None
 
     @cached_property
     def is_dba(self) -> bool:
