@@ -16,7 +16,7 @@ from apps.audit.body import Body, rfc3339, write
 from apps.audit.canonical import Json
 from apps.audit.chain import SALT_BYTES, commitment
 from apps.audit.models import Disclosure, Entry
-from apps.audit.trail import Filter, Line, checkpoint, entries, head, iterate, last_index, latest, trail_csv
+from apps.audit.trail import Filter, Line, checkpoint, entries, hash_at, head, iterate, last_index, latest, trail_csv
 from apps.audit.verification import Verification, verify
 from apps.core import clock
 from apps.core.errors import Invalid
@@ -28,6 +28,7 @@ __all__ = [
     "checkpoint",
     "entries",
     "export_recorded",
+    "hash_at",
     "head",
     "iterate",
     "last_index",

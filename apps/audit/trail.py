@@ -69,6 +69,12 @@ def head() -> Head:
     return Head(size=size, hash=bytes(digest), recorded_at=micros(recorded_at))
 
 
+def hash_at(index: int) -> bytes | None:
+    """The chain's hash behind the entry with this index; None where the record has no such entry."""
+    found = Seal.objects.filter(index=index).values_list("hash", flat=True).first()
+    return None if found is None else bytes(found)
+
+
 def last_index(actions: Iterable[Action]) -> int:
     """Where one of `actions` was told last; -1 where none was. Cheap enough to be asked all the time."""
     with connection.cursor() as cursor:

@@ -45,6 +45,13 @@ class Server(models.Model):
     skew_seconds = models.FloatField(null=True, editable=False)
     is_active = models.BooleanField(default=True)
     retired_at = models.DateTimeField(null=True, editable=False)  # it was clean then, and is not worked on any more
+    reconcile_wanted_at = models.DateTimeField(null=True, editable=False)
+    # Being taken out of the catalog: wanted by a person, done by a worker, and over with `retired_at`.
+    retiring_at = models.DateTimeField(null=True, editable=False)
+    retiring_by = models.CharField(max_length=64, blank=True, editable=False)  # the record's opaque id
+    retire_reason = models.TextField(blank=True, editable=False)
+    retire_unseen = models.BooleanField(default=False, editable=False)  # they say that it does not exist any more
+    retire_problem = models.TextField(blank=True, editable=False)  # what is left there, or what the last try said
     # A session under a grant that goes on for longer is ended (field notes S10).
     block_seconds = models.PositiveIntegerField(
         "may block others for", default=30, help_text="Seconds; 0 does not look."
@@ -63,6 +70,12 @@ class Server(models.Model):
             models.CheckConstraint(
                 condition=Q(manager_secret__isnull=False) | Q(manager_verifier=""),
                 name="server_verifier_has_its_secret",
+            ),
+            models.CheckConstraint(
+                condition=Q(retiring_at=None) | Q(is_active=False), name="server_being_retired_gives_nothing"
+            ),
+            models.CheckConstraint(
+                condition=Q(retired_at=None) | Q(retiring_at__isnull=False), name="server_retired_by_somebody"
             ),
         ]
 

@@ -24,7 +24,7 @@ from apps.catalog.suggestions import accept_suggestions, dismiss_suggestions, ru
 from apps.catalog.sync import run_sync
 from apps.catalog.targets import seal_secret
 from apps.core import clock
-from apps.core.errors import Invalid, NotFound
+from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.nudge import nudge
 from apps.core.verbs import sqlstate, verb
 
@@ -57,6 +57,7 @@ __all__ = [
     "set_manager_secret",
     "set_rights",
     "want_preflight",
+    "want_reconcile",
     "want_sync",
 ]
 
@@ -115,6 +116,8 @@ def change_server(*, actor: Actor, server_id: str, **fields: Any) -> Server:
     """
     require_dba(actor, what="change a server")
     server = _locked_server(server_id)
+    if server.retiring_at and fields.get("is_active"):
+        raise Conflict(f"{server} is being taken out of the catalog, so nothing is granted there.", field="is_active")
     before = _apply(server, fields, allowed=_SERVER_FIELDS)
     if not before:
         return server
@@ -178,6 +181,16 @@ def want_preflight(*, actor: Actor, server_id: str) -> None:
     server = _locked_server(server_id)
     server.check_wanted_at = clock.now()
     server.save(update_fields=["check_wanted_at"])
+    nudge()
+
+
+@verb
+def want_reconcile(*, actor: Actor, server_id: str) -> None:
+    """Ask a worker to compare what is on a server with what should be; what it finds is recorded."""
+    require_dba(actor, what="have a server compared")
+    server = _locked_server(server_id)
+    server.reconcile_wanted_at = clock.now()
+    server.save(update_fields=["reconcile_wanted_at"])
     nudge()
 
 
@@ -280,9 +293,12 @@ def set_rights(*, actor: Actor, database_id: str, permission: str, group: Group,
 
 def _locked_server(server_id: str) -> Server:
     try:
-        return Server.objects.select_for_update(no_key=True).get(pk=server_id)
+        server = Server.objects.select_for_update(no_key=True).get(pk=server_id)
     except Server.DoesNotExist as error:
         raise NotFound("There is no such server.") from error
+    if server.retired_at:
+        raise Conflict(f"{server} was taken out of the catalog. To use it again, add it under another name.")
+    return server
 
 
 def _locked_database(database_id: str) -> Database:

@@ -318,6 +318,7 @@ class Survey:
     scope_roles: tuple[tuple[str, str], ...]  # (scope role, database that it is for)
     view_schemas: tuple[tuple[str, str, str], ...]  # (scope role, database, schema)
     mark: str  # what remember() left there last; empty where nothing did
+    unseen: tuple[str, ...] = ()  # a sentence for each database that might hold view schemas and did not let us look
 
 
 @dataclass(frozen=True)

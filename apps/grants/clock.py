@@ -24,7 +24,7 @@ from django_q.models import OrmQ
 from apps.audit.watchdog import Watchdog
 from apps.core import clock
 from apps.core.nudge import CHANNEL
-from apps.grants import due, health, services, unentitled, withdrawal
+from apps.grants import continuity, due, health, services, unentitled, withdrawal
 from apps.grants.due import Work
 from apps.grants.tasks import enqueue
 from apps.requests import services as requests
@@ -81,7 +81,7 @@ class Rounds:
         self._do(services.open_approved)
         waits.append(self._do(lambda: self._ask(due.extensions(clock.now()))))
         waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
-        warnings = (services.warn_expiring, self._leavers.ask_to_sign_in)
+        warnings = (continuity.settle, services.warn_expiring, self._leavers.ask_to_sign_in)
         pointless = (requests.lapse_due, services.close_pointless)
         for duty in (*warnings, *pointless, lambda: self._ask(due.rest(now)), self._beat):
             self._do(duty)

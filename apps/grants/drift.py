@@ -16,7 +16,7 @@ from apps.grants.models import Grant
 from apps.grants.record import WORKER, record
 from apps.grants.specs import Scopes, columns_of
 from apps.grants.states import EndCause, GrantStatus
-from apps.grants.target import reach
+from apps.grants.target import reach_to_look
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def check_drift(*, server_id: str) -> None:
         by_database[grant.database_id].append(grant)
     if not by_database:
         return
-    engine, target = reach(Server.objects.get(pk=server_id))
+    engine, target = reach_to_look(Server.objects.get(pk=server_id))
     for grants in by_database.values():
         database = grants[0].database
         try:

@@ -14,7 +14,7 @@ from apps.audit import services as audit
 from apps.catalog.models import Database, Server
 from apps.catalog.suggestions import to_suggest
 from apps.engines.base import Severity
-from apps.grants import ending, extending, issuing, scopes, services, unentitled, withdrawal
+from apps.grants import continuity, ending, extending, issuing, scopes, services, unentitled, withdrawal
 from apps.grants.models import Extension, Grant, ServerLease
 from apps.grants.states import ExtensionStatus, GrantStatus
 from apps.grants.tasks import Cluster, Task
@@ -22,6 +22,8 @@ from apps.requests.models import AccessRequest
 from apps.requests.states import RequestStatus
 
 DRIFT_EVERY: Final = timedelta(minutes=2)
+RECONCILE_EVERY: Final = timedelta(minutes=1)
+RETIRE_EVERY: Final = timedelta(seconds=10)
 LOOK_EVERY: Final = timedelta(seconds=15)
 SYNC_EVERY: Final = timedelta(minutes=15)
 CHECK_EVERY: Final = timedelta(hours=1)
@@ -64,6 +66,8 @@ def rest(now: datetime) -> Iterator[Work]:
     yield from _looks(now)
     yield from _drifts(now)
     yield from _checks(now)
+    yield from _reconciliations(now)
+    yield from _retirements(now)
     yield from _syncs(now)
     yield from _suggestions(now)
     yield Work(task=Task.FOLD, argument="", stamp=str(audit.head().size), again=30)
@@ -132,6 +136,21 @@ def _checks(now: datetime) -> Iterator[Work]:
     for server in Server.objects.filter(wanted, is_active=True).only("pk", "check_wanted_at", "checked_at"):
         stamp = f"{server.check_wanted_at} {server.checked_at}"
         yield Work(task=Task.PREFLIGHT, argument=server.pk, stamp=stamp, again=30)
+
+
+def _reconciliations(now: datetime) -> Iterator[Work]:
+    wanted = Q(is_active=True) | Q(retiring_at__isnull=False) | Q(reconcile_wanted_at__isnull=False)
+    servers = Server.objects.filter(wanted, retired_at=None, manager_secret__isnull=False)
+    since = continuity.confirmed_at()  # then at once, everywhere
+    for server in servers.only("pk", "reconcile_wanted_at"):
+        stamp = f"{_bucket(now, RECONCILE_EVERY)} {server.reconcile_wanted_at} {since}"
+        yield Work(task=Task.RECONCILE, argument=server.pk, stamp=stamp, again=None)
+
+
+def _retirements(now: datetime) -> Iterator[Work]:
+    for server in Server.objects.filter(retiring_at__isnull=False, retired_at=None).only("pk", "retiring_at"):
+        stamp = f"{server.retiring_at} {_bucket(now, RETIRE_EVERY)}"
+        yield Work(task=Task.RETIRE, argument=server.pk, stamp=stamp, again=None)
 
 
 def _syncs(now: datetime) -> Iterator[Work]:

@@ -18,7 +18,7 @@ from apps.core import clock
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import Closed, EngineError, Refused
-from apps.grants import leases
+from apps.grants import continuity, leases
 from apps.grants.models import Grant
 from apps.grants.record import WORKER, record
 from apps.grants.states import EndCause, GrantStatus
@@ -53,8 +53,12 @@ def due(now: datetime) -> QuerySet[Grant]:
 def end_due(*, server_id: str) -> None:
     """End whatever of one server has come to its end, all logins of a batch at once."""
     token = leases.new_token()
+    server = None
     while grants := _claim_due(server_id, token):
         close(grants, token=token)
+        server = grants[0].server
+    if server is not None:
+        continuity.leave_mark(server)
 
 
 def close(grants: Sequence[Grant], *, token: str) -> None:

@@ -23,7 +23,7 @@ from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import EngineError, LoginSpec, Opened, Refused, Severity, Shown, TargetUnavailable
 from apps.engines.postgresql import names, scram
-from apps.grants import ending, entitlement, leases
+from apps.grants import continuity, ending, entitlement, leases
 from apps.grants.models import Grant
 from apps.grants.record import WORKER, digest, record
 from apps.grants.specs import columns_of, scope_of
@@ -51,12 +51,15 @@ def waiting(now: datetime) -> QuerySet[Grant]:
 
 def issue_queued(*, server_id: str) -> None:
     """Issue what waits on one server, oldest first, for a moment; the clock asks again for the rest."""
-    until = time.monotonic() + _STRETCH_SECONDS
+    until, has_issued = time.monotonic() + _STRETCH_SECONDS, False
     while time.monotonic() < until:
         waits = waiting(clock.now()).filter(server=server_id).order_by("queued_at", "pk")
         grant_id = waits.values_list("pk", flat=True).first()
         if grant_id is None or not issue(grant_id=grant_id):
-            return
+            break
+        has_issued = True
+    if has_issued:
+        continuity.leave_mark(Server.objects.get(pk=server_id))
 
 
 def issue(*, grant_id: str) -> bool:

@@ -164,8 +164,8 @@ class ServerState(models.Model):
     problem = models.TextField(blank=True)  # what the last probe said
     # The last reconciliation.
     reconciled_at = models.DateTimeField(null=True)
-    reconcile_wanted_at = models.DateTimeField(null=True)
-    # Roles of this portal's that it does not know: [{"login", "comment", "found_at", "disabled"}]
+    # Logins of this portal's that it does not know, newest first:
+    # [{"login", "role", "comment", "found_at", "told", "disabled", "gone"}]
     strays = models.JSONField(default=list)
     # What ended logins have left to the graveyard: [{"database", "object", "login", "at"}]
     graveyard = models.JSONField(default=list)

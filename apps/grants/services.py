@@ -26,6 +26,7 @@ from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
 from apps.grants import entitlement
+from apps.grants.continuity import confirm_restored
 from apps.grants.drift import check_drift
 from apps.grants.ending import begin, end_due
 from apps.grants.extending import close_pointless, extend_queued
@@ -33,7 +34,9 @@ from apps.grants.health import Health, health
 from apps.grants.issuing import issue, issue_queued, password_of
 from apps.grants.models import Grant
 from apps.grants.opening import open_approved
+from apps.grants.reconcile import reconcile
 from apps.grants.record import CLOCK, record
+from apps.grants.retiring import retire, retire_server
 from apps.grants.revoking import Affected, Revoked, affected, may_revoke_all, revoke_all
 from apps.grants.scopes import drop_unused_scopes
 from apps.grants.sessions import look_at_sessions
@@ -55,6 +58,7 @@ __all__ = [
     "affected",
     "check_drift",
     "close_pointless",
+    "confirm_restored",
     "credential",
     "drop_unused_scopes",
     "end_due",
@@ -66,7 +70,10 @@ __all__ = [
     "look_at_sessions",
     "may_revoke_all",
     "open_approved",
+    "reconcile",
     "release",
+    "retire",
+    "retire_server",
     "revoke",
     "revoke_all",
     "to_warn",

@@ -5,10 +5,21 @@ from apps.catalog.targets import engine_for, target_for
 from apps.core.errors import PortalError
 from apps.core.sealed import CannotOpen
 from apps.engines.base import Engine, Target, TargetUnavailable
+from apps.grants import continuity
 
 
 def reach(server: Server) -> tuple[Engine, Target]:
-    """Raises TargetUnavailable where a person must first give the portal what it needs."""
+    """To act there.
+
+    Raises TargetUnavailable where a person must first give the portal what it needs, and OnlyLooking.
+    """
+    engine, target = reach_to_look(server)
+    continuity.check(server, engine, target)
+    return engine, target
+
+
+def reach_to_look(server: Server) -> tuple[Engine, Target]:
+    """For what changes nothing there. Raises TargetUnavailable."""
     try:
         return engine_for(server), target_for(server)
     except PortalError as refusal:

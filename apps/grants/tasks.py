@@ -33,6 +33,8 @@ class Task(StrEnum):
     CHECK_DRIFT = "apps.grants.tasks.check_drift"
     LOOK_AT_SESSIONS = "apps.grants.tasks.look_at_sessions"
     PREFLIGHT = "apps.grants.tasks.preflight"
+    RECONCILE = "apps.grants.tasks.reconcile"
+    RETIRE = "apps.grants.tasks.retire"
     SUGGEST = "apps.grants.tasks.suggest"
     SYNC = "apps.grants.tasks.sync"
     FOLD = "apps.notifications.tasks.fold"
@@ -92,6 +94,16 @@ def check_drift(server_id: str) -> None:
 @guarded
 def look_at_sessions(server_id: str) -> None:
     services.look_at_sessions(server_id=server_id)
+
+
+@guarded
+def reconcile(server_id: str) -> None:
+    services.reconcile(server_id=server_id)
+
+
+@guarded
+def retire(server_id: str) -> None:
+    services.retire(server_id=server_id)
 
 
 @guarded

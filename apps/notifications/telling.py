@@ -19,7 +19,7 @@ from apps.catalog.models import Database, Server
 from apps.grants.models import Grant
 from apps.grants.states import EndCause, GrantStatus
 from apps.notifications.models import Notification
-from apps.policies.approvers import eligible
+from apps.policies.approvers import eligible, owners
 from apps.policies.facts import Step, StepKind
 from apps.policies.risk import span
 from apps.requests.models import AccessRequest
@@ -43,6 +43,8 @@ class Kind(StrEnum):
     REVIEWED = "reviewed"
     LEFT = "left"
     SIGN_IN = "sign_in"
+    STRAY = "stray"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ _HOW_IT_ENDED: Final = {
     EndCause.EXPIRED.value: "Your access to {} has ended: its time was up.",
     EndCause.RELEASED.value: "Your access to {} has ended: you gave it back.",
     EndCause.REVOKED.value: "Your access to {} was revoked and has ended.",
+    EndCause.VANISHED.value: "Your access to {} has ended: its login was removed on the server; its page says more.",
     EndCause.DRIFTED.value: "Your access to {} has ended: it was no longer as approved; its page says why.",
 }
 # Their reasons are sentences of our own, written for the holder.
@@ -235,8 +238,8 @@ def _late(line: Line, grant: Grant) -> Iterator[Told]:
     """Once for a grant, to everybody who could do something about it."""
     if grant.status != GrantStatus.ENDING:
         return
-    owners = eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database)
-    concerned = {person.pk: person for person in (grant.holder, *owners, *people_with_duty(Duty.DBA))}
+    owning = eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database)
+    concerned = {person.pk: person for person in (grant.holder, *owning, *people_with_duty(Duty.DBA))}
     told = Notification.objects.filter(kind=Kind.LATE, path=_grant_path(grant)).values_list("user", flat=True)
     text = (
         f"The access of {grant.holder.username} to {grant.database.slug} should be over and is not proven to be gone."
@@ -293,6 +296,31 @@ def _owners(request: AccessRequest) -> Iterable[User]:
     return eligible(Step(StepKind.OWNER), requester=request.requester, database=request.database)
 
 
+def _stray(line: Line) -> Iterator[Told]:
+    """To those who mind the server and to the owners of what is on it; again only to who has read it."""
+    server = Server.objects.filter(pk=line.subject.removeprefix("server:")).first()
+    if server is None or line.facts.get("disabled"):
+        return
+    text = (
+        f"On {server} a login of the portal's was found that it does not know, or whose time is over: it is disabled."
+    )
+    owning = {person.pk: person for each in server.databases.all() for person in owners(each)}
+    minders = {person.pk: person for person in people_with_duty(Duty.DBA)}
+    for pk, person in (owning | minders).items():
+        path = f"/admin/catalog/server/{server.pk}/change/" if pk in minders else "/"
+        if not Notification.objects.filter(user=person, kind=Kind.STRAY, text=text, read_at=None).exists():
+            yield Told(person, Kind.STRAY, text, path)
+
+
+def _restored(line: Line) -> Iterator[Told]:
+    """Where one may confirm it, and everywhere, stands why."""
+    minders = {person.pk: person for person in people_with_duty(Duty.DBA)}
+    security = {person.pk: person for person in people_with_duty(Duty.SECURITY)}
+    text = f"The portal does nothing on any server until it is confirmed. {_first(line, 'why')}"
+    for pk, person in (security | minders).items():
+        yield Told(person, Kind.RESTORED, text[:LONGEST_TEXT], "/admin/" if pk in minders else "/")
+
+
 def _first(line: Line, field: str) -> str:
     return line.disclosed.get(field, "its page says what.").split("\n")[0]
 
@@ -335,4 +363,6 @@ _TELLERS: Final[dict[str, Callable[[Line], Iterable[Told]]]] = {
     Action.DRIFT_FOUND: _drifted,
     Action.REVIEW_OPENED: _glass_broken,
     Action.REVIEW_CLOSED: _reviewed,
+    Action.LOGIN_STRAY: _stray,
+    Action.PORTAL_RESTORED: _restored,
 }

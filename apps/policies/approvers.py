@@ -39,6 +39,11 @@ def eligible(step: Step, *, requester: User, database: Database) -> QuerySet[Use
     return people.exclude(pk=requester.pk).distinct()
 
 
+def owners(database: Database) -> QuerySet[User]:
+    """Everybody who owns it."""
+    return welcome_people().filter(_holds(_RIGHTS[StepKind.OWNER], database)).distinct()
+
+
 def may_take(user: User, step: Step, *, requester: User, database: Database) -> bool:
     """Whether `user` is one of them, asked of the database now."""
     return eligible(step, requester=requester, database=database).filter(pk=user.pk).exists()

@@ -15,7 +15,8 @@ from apps.accounts.roles import is_auditor, is_dba, is_seen, is_welcome, seen_un
 from apps.approvals import services as approvals
 from apps.approvals.models import Review
 from apps.core import clock
-from apps.grants.models import LATE_AFTER, Grant, GrantQuerySet
+from apps.grants import continuity
+from apps.grants.models import LATE_AFTER, Continuity, Grant, GrantQuerySet
 from apps.grants.revoking import may_revoke_all
 from apps.grants.states import GrantStatus
 from apps.grants.unentitled import ASK_BEFORE
@@ -42,6 +43,7 @@ class Surroundings:
             unread=Coalesce(Subquery(unread), 0),
             late=Exists(_overdue(clock.in_sql())),
             glass=Exists(Review.objects.opened()),
+            restored=Exists(Continuity.objects.filter(confirmed_at=None)),
         )[0]
 
     @cached_property
@@ -88,6 +90,11 @@ class Surroundings:
     @cached_property
     def is_unseen(self) -> bool:
         return not is_seen(self.user)
+
+    @cached_property
+    def restored(self) -> Continuity | None:
+        """Why nothing is done on any server at present, if that is so."""
+        return continuity.waiting() if self._pulse["restored"] else None
 
     @cached_property
     def is_dba(self) -> bool:

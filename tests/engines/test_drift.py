@@ -236,3 +236,12 @@ def test_drift_when_hundreds_are_live(engine: PostgresEngine, newest: Shop, monk
     assert len(engine.drift(newest.target, newest.database, [first, *specs])) == 501
     assert len(queries) == 2 * for_one
     assert for_one < 12
+
+
+def test_drift_tells_when_a_login_was_locked_by_hand(engine: PostgresEngine, shop: Shop) -> None:
+    locked, fine = a_direct_login(engine, shop), a_direct_login(engine, shop)
+    shop.run(f"ALTER ROLE {locked.login} NOLOGIN")
+    told = found(engine, shop, [locked, fine])
+    assert list(told) == [locked.login]
+    assert told[locked.login].opened == ()
+    assert "NOLOGIN" in told[locked.login].changed[0]

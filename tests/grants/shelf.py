@@ -6,7 +6,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from apps.core import clock
-from apps.engines.base import Closed, Drift, Evidence, LoginSpec, Opened, Refused, Shown, Target, TargetUnavailable
+from apps.engines.base import (
+    Closed,
+    Drift,
+    Evidence,
+    FoundLogin,
+    LoginSpec,
+    Opened,
+    Refused,
+    Shown,
+    Survey,
+    Target,
+    TargetUnavailable,
+)
 from apps.engines.postgresql import PostgresEngine
 
 
@@ -25,6 +37,7 @@ class Shelf(PostgresEngine):
     fault: Fault = Fault.NONE
     closed_at: dict[str, datetime] = field(default_factory=dict)
     specs: dict[str, LoginSpec] = field(default_factory=dict)  # as last asked for
+    mark: str = ""
     views: tuple[Shown, ...] = ()
     drifts: Callable[[LoginSpec], Drift] = lambda spec: Drift(spec.login)
 
@@ -63,6 +76,22 @@ class Shelf(PostgresEngine):
         found = [self.drifts(spec) for spec in specs if spec.login in self.logins]
         self._may_fail(Fault.AFTER)
         return [drift for drift in found if drift.opened or drift.changed]
+
+    def survey(self, target: Target) -> Survey:
+        self._may_fail(Fault.BEFORE)
+        found = [
+            FoundLogin(login=login, role=login, comment="", can_login=True, valid_until=until, sessions=0)
+            for login, until in self.logins.items()
+        ]
+        return Survey(checked_at=clock.now(), logins=tuple(found), scope_roles=(), view_schemas=(), mark=self.mark)
+
+    def remember(self, target: Target, mark: str) -> None:
+        self._may_fail(Fault.BEFORE)
+        self.mark = mark
+
+    def recall(self, target: Target) -> str:
+        self._may_fail(Fault.BEFORE)
+        return self.mark
 
     def _may_fail(self, *faults: Fault) -> None:
         if self.fault in faults:

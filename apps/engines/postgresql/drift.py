@@ -22,6 +22,7 @@ class _Look:
     """What one look at the target told."""
 
     identities: Mapping[str, Identity]
+    locked: frozenset[str]  # logins that are NOLOGIN
     held: Mapping[int, list[Held]]
     scopes: Sequence[LiveScope]
     leaks: Mapping[Columns, list[Leak]]
@@ -72,7 +73,12 @@ def _look(connection: Connection, target: Target, specs: Sequence[LoginSpec]) ->
     cascades: dict[int, list[Cascade]] = {}
     for one in closure.cascades(connection, starts):
         cascades.setdefault(one.scope, []).append(one)
-    return _Look(identities, held, scopes, leaks, columns, cascades)
+    return _Look(identities, _locked(connection, identities), held, scopes, leaks, columns, cascades)
+
+
+def _locked(connection: Connection, logins: Iterable[str]) -> frozenset[str]:
+    statement = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY (%s::text[]::name[]) AND NOT rolcanlogin"
+    return frozenset(login for (login,) in connection.execute(statement, [list(logins)]))
 
 
 def _starts(live: LiveScope, held: Mapping[int, list[Held]]) -> Iterable[closure.Start]:
@@ -110,6 +116,8 @@ def _of_login(target: Target, live: LiveScope, identity: Identity, look: _Look) 
     changed: list[str] = []
     if not names.is_ours(target.portal_id, identity.comment):
         changed.append(f"The login {identity.login} does not carry this portal's mark any more.")
+    if identity.login in look.locked:
+        changed.append("Somebody has locked the login on the server (NOLOGIN), so nobody can sign in with it.")
     extra = identity.roles - {live.role_oid}
     rows = [one for role in sorted(extra) for one in look.held.get(role, ())]
     actual = closure.rights(identity, rows, live.role)

@@ -32,6 +32,7 @@ from apps.engines.postgresql import (
     rowfilters,
     samples,
     scope_ending,
+    surveying,
     watching,
 )
 
@@ -81,13 +82,13 @@ class PostgresEngine:
         return extending.extend_login(target, login, reference, until)
 
     def survey(self, target: Target) -> Survey:
-        raise NotImplementedError
+        return surveying.survey(target)
 
     def remember(self, target: Target, mark: str) -> None:
-        raise NotImplementedError
+        surveying.remember(target, mark)
 
     def recall(self, target: Target) -> str:
-        raise NotImplementedError
+        return surveying.recall(target)
 
     def now(self, target: Target) -> datetime:
         return watching.now(target)

@@ -12,6 +12,9 @@ from apps.engines.base import Level, Refused, Scope, TableName, ViewedTable
 MASKER = "jitportal_masker"
 # Has no right at all: whoever comments on it holds a lock that a login can neither take nor keep.
 LOCK = "jitportal_lock"
+# Has no right either: its comment holds the word that the portal leaves for itself. Not the lock's comment: that is
+# written at each turn, and whoever has read it before their turn would put an old word back.
+MEMORY = "jitportal_memory"
 # 16+: every role change costs time in proportion to the roles its creator has made (field notes R4).
 MAKERS = 16
 
@@ -31,6 +34,9 @@ _SCOPE_ROLE = re.compile(r"jitscope_[0-9a-f]{32}")
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _LONGEST = 63  # bytes of a name
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_REMEMBERED = re.compile(r"[A-Za-z0-9_.:=-]{1,200}")
+_VIEWS_OF = re.compile(r"scope=(jitscope_[0-9a-f]{32}) ")
+_LOGIN_OF = re.compile(r"login=(jit_[a-z0-9]{1,24}_[a-z0-9]{10}) request=")
 
 
 def login_name(person: str, grant_id: str) -> str:
@@ -109,6 +115,22 @@ def without_mark(portal_id: str, comment: str) -> str:
     return comment.removeprefix(_prefix(portal_id))
 
 
+def login_of(portal_id: str, comment: str) -> str | None:
+    """The login that a comment of ours is of, whatever its role is called by now."""
+    found = _LOGIN_OF.match(without_mark(portal_id, comment))
+    return found[1] if found else None
+
+
+def scope_role_of(portal_id: str, comment: str) -> str | None:
+    """The scope role that a schema with this comment of ours holds views of."""
+    found = _VIEWS_OF.match(without_mark(portal_id, comment))
+    return found[1] if found else None
+
+
+def is_scope_role(role: str) -> bool:
+    return bool(_SCOPE_ROLE.fullmatch(role))
+
+
 def is_ours(portal_id: str, comment: str | None) -> bool:
     """Whether a role's comment is of this very portal: no comment is a foreign one."""
     return bool(comment) and str(comment).startswith(_prefix(portal_id))
@@ -118,6 +140,13 @@ def checked_word(word: str, *, what: str) -> str:
     """An opaque id that may stand in a comment, or Refused."""
     if not _WORD.fullmatch(word):
         raise Refused(f"The {what} “{word}” must be 1 to 64 letters, digits or any of _.:- to stand in a comment.")
+    return word
+
+
+def checked_remembered(word: str) -> str:
+    """What remember() may leave in a comment, or Refused."""
+    if not _REMEMBERED.fullmatch(word):
+        raise Refused("What is left on a server for the portal is 1 to 200 letters, digits or any of _.:=-.")
     return word
 
 

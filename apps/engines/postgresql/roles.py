@@ -33,8 +33,13 @@ def take_turn(connection: Connection, portal_id: str) -> None:
 
 def make_lock(connection: Connection) -> None:
     """Once per server, on its own, so that it is there to be locked."""
+    make_plain(connection, names.LOCK)
+
+
+def make_plain(connection: Connection, role: str) -> None:
+    """A role without any right, unless it is there."""
     try:
-        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(names.LOCK)))
+        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
     except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
         return
 

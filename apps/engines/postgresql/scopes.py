@@ -1,6 +1,7 @@
 """Scope roles: all privileges of a grant, held once, whoever shares the scope. Logins are only members."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -22,6 +23,7 @@ _RIGHTS = {
         "MAINTAIN",  # 17 and newer
     )
 }
+_COMMENT = re.compile(r"scope: [A-Z, ]+ on \d+ tables of (.+?)(?:, \d+ of them through views)?", re.DOTALL)
 _CLASSES = {
     "database": sql.SQL("DATABASE"),
     "schema": sql.SQL("SCHEMA"),
@@ -143,6 +145,12 @@ def _find(connection: Connection, scope: Scope, classified: Classified, *, lock:
     things = _things(connection, scope, planned)
     _refuse_what_cannot_be_given(connection, things, scope.database)
     return Found(planned, views.stand(connection, scope) if scope.views else [], things)
+
+
+def database_of(portal_id: str, comment: str) -> str:
+    """The database that a scope role with this comment() is for."""
+    found = _COMMENT.fullmatch(names.without_mark(portal_id, comment))
+    return found[1] if found else ""
 
 
 def comment(target: Target, scope: Scope) -> str:

@@ -18,7 +18,7 @@ from apps.requests.states import RequestStatus
 
 _SHOWN: Final = 6
 # Ends that nobody chose and that came before their time: whoever was at work has to learn why.
-_SURPRISING: Final = (EndCause.DRIFTED, EndCause.MASKED, EndCause.PAUSED, EndCause.LEFT)
+_SURPRISING: Final = (EndCause.DRIFTED, EndCause.MASKED, EndCause.PAUSED, EndCause.LEFT, EndCause.VANISHED)
 _TOLD_FOR: Final = timedelta(days=1)
 
 

@@ -1,0 +1,26 @@
+"""manage.py reconcile [eu-1]: compare what is on a server, or on each, with what should be there."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from apps.accounts.actors import OPERATOR
+from apps.catalog.models import Server
+from apps.catalog.services import want_reconcile
+
+
+class Command(BaseCommand):
+    help = "Ask the workers to compare a server with what should be there; every one of them unless one is named."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", nargs="?", help="what the server is called in the portal")
+
+    def handle(self, *args: Any, name: str | None, **options: Any) -> None:
+        servers = Server.objects.filter(retired_at=None)
+        chosen = servers.filter(name=name) if name else servers
+        if name and not chosen:
+            known = ", ".join(servers.values_list("name", flat=True)) or "none"
+            raise CommandError(f"There is no server called {name}; known: {known}.")
+        for server in chosen:
+            want_reconcile(actor=OPERATOR, server_id=server.pk)
+            self.stdout.write(f"{server}: a worker compares it; what it finds is on its page and in the record.")
