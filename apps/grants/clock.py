@@ -19,6 +19,7 @@ from typing import Final
 import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db.models import Count
 from django_q.models import OrmQ
 
 from apps.audit.watchdog import Watchdog
@@ -26,7 +27,7 @@ from apps.core import clock
 from apps.core.nudge import CHANNEL
 from apps.grants import due, health, services, withdrawal
 from apps.grants.due import Work
-from apps.grants.tasks import enqueue
+from apps.grants.tasks import Cluster, enqueue
 from apps.requests import services as requests
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,13 @@ class Rounds:
             waits.append(self._do(lambda: self._ask(due.ends(clock.now()))))
         self._do(services.open_approved)
         waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
-        for duty in (services.warn_expiring, requests.lapse_due, lambda: self._ask(due.rest(now)), self._beat):
+        for duty in (
+            services.tell_late,
+            services.warn_expiring,
+            requests.lapse_due,
+            lambda: self._ask(due.rest(now)),
+            self._beat,
+        ):
             self._do(duty)
         longest = _SHORT_SLEEP if any(waits) else _LONGEST_SLEEP
         return min(longest, self._seconds_until(due.next_instant(now)))
@@ -113,13 +120,19 @@ class Rounds:
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten_at >= settings.HEARTBEAT_SECONDS:
-            health.beat(NAME, kind=health.Kind.CLOCK)
+            health.beat(NAME, kind=health.Kind.CLOCK, queues=_queues())
             self._beaten_at = time.monotonic()
 
     def _seconds_until(self, moment: datetime | None) -> float:
         if moment is None:
             return _LONGEST_SLEEP
         return max(0.0, (moment - clock.now()).total_seconds())
+
+
+def _queues() -> dict[str, int]:
+    """How many tasks wait in each queue, or are being worked on."""
+    found = OrmQ.objects.order_by().values_list("key").annotate(number=Count("pk"))
+    return dict.fromkeys([cluster.value for cluster in Cluster], 0) | dict(found)
 
 
 class Clock:

@@ -29,6 +29,7 @@ from apps.grants.drift import check_drift
 from apps.grants.ending import begin, end_due
 from apps.grants.health import Health, health
 from apps.grants.issuing import issue, issue_queued, password_of
+from apps.grants.lateness import tell_late
 from apps.grants.models import Grant
 from apps.grants.opening import open_approved
 from apps.grants.record import CLOCK, record
@@ -54,6 +55,7 @@ __all__ = [
     "open_approved",
     "release",
     "revoke",
+    "tell_late",
     "to_warn",
     "warn_expiring",
 ]

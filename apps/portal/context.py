@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
-from django.db.models import Count, Exists, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
@@ -14,8 +14,7 @@ from apps.accounts.models import User
 from apps.accounts.roles import is_auditor, is_dba, is_welcome
 from apps.approvals import services as approvals
 from apps.core import clock
-from apps.grants.models import LATE_AFTER, Grant, GrantQuerySet
-from apps.grants.states import GrantStatus
+from apps.grants.models import Grant
 from apps.notifications import services as notifications
 from apps.requests.models import AccessRequest
 
@@ -34,7 +33,7 @@ class Surroundings:
         """What every page shows, in one query."""
         unread = notifications.unread(self.user).order_by().values("user").annotate(number=Count("pk")).values("number")
         return User.objects.filter(pk=self.user.pk).values(
-            now=clock.in_sql(), unread=Coalesce(Subquery(unread), 0), late=Exists(_overdue(clock.in_sql()))
+            now=clock.in_sql(), unread=Coalesce(Subquery(unread), 0), late=Exists(Grant.objects.late(clock.in_sql()))
         )[0]
 
     @cached_property
@@ -62,7 +61,8 @@ class Surroundings:
         """What should be gone and is not, as far as this person may see it."""
         if not self._pulse["late"]:
             return []
-        return list(_overdue(self.now).visible_to(self.user).select_related("database", "holder")[:_LOUDEST])
+        found = Grant.objects.late(self.now).visible_to(self.user)
+        return list(found.select_related("database", "holder")[:_LOUDEST])
 
     @cached_property
     def is_dba(self) -> bool:
@@ -71,12 +71,6 @@ class Surroundings:
     @cached_property
     def may_read_record(self) -> bool:
         return is_auditor(self.user)
-
-
-def _overdue(now: Any) -> GrantQuerySet:
-    """Access that should be gone, also where nobody has even begun to end it. `now` is a time or an expression."""
-    ending = Q(status=GrantStatus.ENDING, ending_since__lt=now - LATE_AFTER)
-    return Grant.objects.filter(ending | Q(status=GrantStatus.ACTIVE, expires_at__lt=now - LATE_AFTER))
 
 
 def surroundings(request: HttpRequest) -> Surroundings:
