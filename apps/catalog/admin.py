@@ -19,6 +19,7 @@ from apps.catalog import admin_columns, admin_data_classes, admin_tables, servic
 from apps.catalog.admin_classification import ClassificationPages
 from apps.catalog.buttons import ButtonsAdmin
 from apps.catalog.exposure import exposures, notifying_unaccepted
+from apps.catalog.guards import SESSION_LIMITS
 from apps.catalog.models import Column, Database, Server
 from apps.catalog.rights import groups_with
 from apps.catalog.suggestions import WAITING
@@ -30,7 +31,7 @@ __all__ = ["admin_columns", "admin_data_classes", "admin_tables"]  # each regist
 class ServerForm(VerbForm):
     class Meta:
         model = Server
-        fields = ["name", "host", "port", "tls", "ca_certificate", "maintenance_database", "is_active"]
+        fields = ["name", "host", "port", "tls", "ca_certificate", "maintenance_database", *SESSION_LIMITS, "is_active"]
         labels = {"tls": "TLS", "ca_certificate": "Certificate authority"}
         help_texts = {
             "name": "What people call it: a–z, 0–9 and hyphens.",

@@ -16,6 +16,9 @@ _ROLE: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _DATA_CLASS: Final = re.compile(r"[a-z0-9_]{0,32}")
 _PASSWORD: Final = re.compile(r"[!-~]{20,200}")  # printable ASCII: every driver prepares it alike
 _NEW_DATA_CLASS: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+# Fields of a server: for how many seconds a session under a grant may stand in others' way (field notes S10).
+SESSION_LIMITS: Final = ("block_seconds", "idle_seconds", "snapshot_seconds")
+_LONGEST_LIMIT: Final = 7 * 24 * 3600
 _MAX_CERTIFICATE: Final = 200_000
 _MAX_DESCRIPTION: Final = 200
 
@@ -37,6 +40,8 @@ def check_server(server: Server) -> None:
     if not _ROLE.fullmatch(server.manager):
         raise Invalid("The manager's name is made of a–z, 0–9 and _, at most 63 of them.", field="manager")
     _check_certificate(server.ca_certificate)
+    for limit in SESSION_LIMITS:
+        _check_seconds(getattr(server, limit), field=limit)
 
 
 def check_database(database: Database) -> None:
@@ -92,6 +97,11 @@ def _check_database_name(name: str, *, field: str) -> None:
     # Clients take such a name for a whole connection string.
     if "=" in name or name.startswith(("postgres://", "postgresql://")):
         raise Invalid("This is a connection string: give the name of one database.", field=field)
+
+
+def _check_seconds(value: Any, *, field: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LONGEST_LIMIT:
+        raise Invalid(f"A limit is a whole number of seconds, up to {_LONGEST_LIMIT}; 0 does not look.", field=field)
 
 
 def _check_certificate(pem: str) -> None:

@@ -14,7 +14,7 @@ from apps.catalog.bootstrap import bootstrap_sql, print_bootstrap, verifier_of
 from apps.catalog.classification import classify, classify_many, save_data_class
 from apps.catalog.classification_csv import export_classification, import_classification
 from apps.catalog.exposure import accept_notifying, notifying_unaccepted
-from apps.catalog.guards import check_database, check_secret, check_server
+from apps.catalog.guards import SESSION_LIMITS, check_database, check_secret, check_server
 from apps.catalog.models import Database, Server
 from apps.catalog.pausing import pause_table, resume_table
 from apps.catalog.preflight import run_preflight
@@ -62,11 +62,11 @@ __all__ = [
 ]
 
 _SERVER_FIELDS: Final = frozenset(
-    {"name", "host", "port", "tls", "maintenance_database", "ca_certificate", "manager", "is_active"}
+    {"name", "host", "port", "tls", "maintenance_database", "ca_certificate", "manager", "is_active", *SESSION_LIMITS}
 )
 _DATABASE_FIELDS: Final = frozenset({"slug", "environment", "description", "is_active", "hides_unclassified"})
 # Words of our own and numbers: the record says what they were. Of other fields it says that they changed.
-_PLAIN_FACTS: Final = frozenset({"port", "tls", "environment", "is_active", "hides_unclassified"})
+_PLAIN_FACTS: Final = frozenset({"port", "tls", "environment", "is_active", "hides_unclassified", *SESSION_LIMITS})
 _TEXTS: Final = frozenset({"name", "host", "slug", "description", "maintenance_database", "manager"})
 _UNIQUE_VIOLATION: Final = "23505"
 
@@ -83,9 +83,12 @@ def add_server(
     maintenance_database: str = "postgres",
     ca_certificate: str = "",
     manager: str = "jitportal",
+    **limits: int,
 ) -> Server:
-    """A server without a secret: the bootstrap SQL comes next."""
+    """A server without a secret: the bootstrap SQL comes next. `limits`: seconds, any of SESSION_LIMITS."""
     require_dba(actor, what="add a server")
+    if unknown := sorted(limits.keys() - set(SESSION_LIMITS)):
+        raise Invalid(f"A server has no {unknown[0]}.", field=unknown[0])
     server = Server(
         name=name,
         kind=kind,
@@ -95,14 +98,16 @@ def add_server(
         maintenance_database=maintenance_database,
         ca_certificate=ca_certificate,
         manager=manager,
+        **limits,
     )
     check_server(server)
     _save_server(server)
+    facts: dict[str, Any] = {name: getattr(server, name) for name in SESSION_LIMITS}
     audit.record(
         Action.SERVER_ADDED,
         actor=actor_id(actor),
         subject=server.audit_id,
-        facts={"kind": kind, "port": port, "tls": tls},
+        facts=facts | {"kind": kind, "port": port, "tls": tls},
         disclosed={"name": name, "host": host},
     )
     return server
@@ -110,7 +115,7 @@ def add_server(
 
 @verb
 def change_server(*, actor: Actor, server_id: str, **fields: Any) -> Server:
-    """Change any of name, host, port, tls, maintenance_database, ca_certificate, manager, is_active.
+    """Change any of name, host, port, tls, maintenance_database, ca_certificate, manager, is_active, SESSION_LIMITS.
 
     A changed host or port clears the secret: it would be shown to a machine that it was not made for.
     """
@@ -126,7 +131,7 @@ def change_server(*, actor: Actor, server_id: str, **fields: Any) -> Server:
     if moved:
         server.manager_secret, server.manager_verifier = None, ""
         server.findings, server.checked_at, server.skew_seconds = [], None, None
-    if not before.keys() <= {"name", "is_active"}:
+    if not before.keys() <= {"name", "is_active", *SESSION_LIMITS}:
         server.check_wanted_at = clock.now()
     _save_server(server)
     facts, disclosed = _told(server, before)

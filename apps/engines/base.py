@@ -282,11 +282,12 @@ class CutWhy(StrEnum):
 
 @dataclass(frozen=True)
 class SessionCut:
-    """A session that was ended because it stood in others' way."""
+    """A session that was ended because it stood in others' way, or a prepared transaction that was rolled back."""
 
-    pid: int
+    pid: int  # 0: a prepared transaction has no process
     why: CutWhy
     seconds: int  # for how long it had done so
+    started_at: datetime  # the target's clock; together with the pid it tells sessions apart
 
 
 @dataclass(frozen=True)

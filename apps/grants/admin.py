@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib import admin
-from django.db.models import BooleanField, ExpressionWrapper, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString
 from apps.accounts.adminsite import ReadOnlyAdmin, person, portal_admin
 from apps.core import clock
 from apps.grants import admin_continuity, admin_servers, services
-from apps.grants.models import Grant, is_late
+from apps.grants.models import Grant, is_late, is_never_used
+from apps.grants.sessions import use_in_words
 
 __all__ = ["admin_continuity", "admin_servers"]  # each registers its pages
 
@@ -23,7 +24,7 @@ _FIELDS: Final[tuple[str, ...]] = (
     *("minutes", "status", "on_time", "problem"),
     *("drift", "drift_checked_at"),
     *("queued_at", "starts_at", "expires_at", "ending_since", "ended_at", "end_cause", "end_reason", "ended_by"),
-    *("sessions_live", "sessions_seen", "first_used_at", "last_used_at"),
+    *("used", "sessions_live", "sessions_seen", "sessions_cut", "first_used_at", "last_used_at"),
     *("scope_role", "what_is_granted", "what_it_reaches", "proof_of_the_end"),
 )
 
@@ -47,6 +48,18 @@ class LateFilter(admin.SimpleListFilter):
         return queryset.filter(is_late(clock.now())) if self.value() == "yes" else queryset
 
 
+class UseFilter(admin.SimpleListFilter):
+    title = "use"
+    parameter_name = "use"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("never", "approved, never used"), ("cut", "had sessions cut")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Grant]) -> QuerySet[Grant]:
+        wanted = {"never": is_never_used(), "cut": Q(sessions_cut__gt=0)}.get(self.value() or "")
+        return queryset.filter(wanted) if wanted else queryset
+
+
 @admin.register(Grant, site=portal_admin)
 class GrantAdmin(ReadOnlyAdmin):
     """Live ones first to be looked for; whatever changes them is a verb."""
@@ -55,9 +68,9 @@ class GrantAdmin(ReadOnlyAdmin):
     date_hierarchy = "queued_at"
     list_display = (
         *("login", "holder", "database", "status", "break_glass"),
-        *("on_time", "starts_at", "expires_at", "sessions_live"),
+        *("on_time", "starts_at", "expires_at", "used"),
     )
-    list_filter = ["status", LateFilter, "break_glass", "database__server", "connection", "end_cause"]
+    list_filter = ["status", LateFilter, UseFilter, "break_glass", "database__server", "connection", "end_cause"]
     list_select_related = ["holder", "database"]
     search_fields = ["login", "holder__username", "database__slug", "request__id"]
     fields = readonly_fields = _FIELDS
@@ -70,6 +83,10 @@ class GrantAdmin(ReadOnlyAdmin):
     def on_time(self, grant: Grant) -> bool:
         """Not late: a cross is what to look for."""
         return not grant.is_late  # type: ignore[attr-defined]
+
+    @admin.display(description="use")
+    def used(self, grant: Grant) -> str:
+        return use_in_words(grant)
 
     @admin.display(description="what is granted")
     def what_is_granted(self, grant: Grant) -> SafeString:

@@ -19,6 +19,7 @@ from typing import Final
 import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db.models import Count
 from django_q.models import OrmQ
 
 from apps.audit.watchdog import Watchdog
@@ -26,7 +27,7 @@ from apps.core import clock
 from apps.core.nudge import CHANNEL
 from apps.grants import continuity, due, health, services, unentitled, withdrawal
 from apps.grants.due import Work
-from apps.grants.tasks import enqueue
+from apps.grants.tasks import Cluster, enqueue
 from apps.requests import services as requests
 
 log = logging.getLogger(__name__)
@@ -81,9 +82,9 @@ class Rounds:
         self._do(services.open_approved)
         waits.append(self._do(lambda: self._ask(due.extensions(clock.now()))))
         waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
-        warnings = (continuity.settle, services.warn_expiring, self._leavers.ask_to_sign_in)
+        loud = (continuity.settle, services.tell_late, services.warn_expiring, self._leavers.ask_to_sign_in)
         pointless = (requests.lapse_due, services.close_pointless)
-        for duty in (*warnings, *pointless, lambda: self._ask(due.rest(now)), self._beat):
+        for duty in (*loud, *pointless, lambda: self._ask(due.rest(now)), self._beat):
             self._do(duty)
         longest = _SHORT_SLEEP if any(waits) else _LONGEST_SLEEP
         return min(longest, self._seconds_until(due.next_instant(now)))
@@ -117,13 +118,19 @@ class Rounds:
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten_at >= settings.HEARTBEAT_SECONDS:
-            health.beat(NAME, kind=health.Kind.CLOCK)
+            health.beat(NAME, kind=health.Kind.CLOCK, queues=_queues())
             self._beaten_at = time.monotonic()
 
     def _seconds_until(self, moment: datetime | None) -> float:
         if moment is None:
             return _LONGEST_SLEEP
         return max(0.0, (moment - clock.now()).total_seconds())
+
+
+def _queues() -> dict[str, int]:
+    """How many tasks wait in each queue, or are being worked on."""
+    found = OrmQ.objects.order_by().values_list("key").annotate(number=Count("pk"))
+    return dict.fromkeys([cluster.value for cluster in Cluster], 0) | dict(found)
 
 
 class Clock:

@@ -1,5 +1,6 @@
 """Whether the portal is alive, from rows that prove it: a clock writes its own, a worker's is written by a task."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -30,10 +31,10 @@ class Health:
         return not self.problems
 
 
-def beat(name: str, *, kind: Kind) -> None:
-    """Something that calls itself `name` works right now."""
+def beat(name: str, *, kind: Kind, queues: Mapping[str, int] | None = None) -> None:
+    """Something that calls itself `name` works right now. `queues`: how many tasks it saw waiting in each."""
     now = clock.now()
-    Heartbeat.objects.update_or_create(name=name, defaults={"kind": kind.value, "at": now})
+    Heartbeat.objects.update_or_create(name=name, defaults={"kind": kind.value, "at": now, "queues": queues or {}})
     Heartbeat.objects.filter(at__lt=now - _FORGET_AFTER).delete()
 
 

@@ -1,10 +1,10 @@
 """Access that is being made, lives, or is being taken away."""
 
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import timedelta
+from typing import Any, Final
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, F, Q, When
 
 from apps.accounts.models import User
 from apps.catalog.models import Database, Server
@@ -17,10 +17,15 @@ from apps.requests.models import AccessRequest
 LATE_AFTER: Final = timedelta(seconds=5)
 
 
-def is_late(now: datetime) -> Q:
-    """Access should be gone and has not been proven to be."""
-    since = now - LATE_AFTER
+def is_late(now: Any, *, after: timedelta = LATE_AFTER) -> Q:
+    """Access should be gone and has not been proven to be. `now` is a time or an expression."""
+    since = now - after
     return Q(status=GrantStatus.ENDING, ending_since__lt=since) | Q(status=GrantStatus.ACTIVE, expires_at__lt=since)
+
+
+def is_never_used() -> Q:
+    """It worked, it is over, and no session was seen under it from first to last."""
+    return Q(status=GrantStatus.ENDED, starts_at__isnull=False, sessions_seen=0, first_used_at=None)
 
 
 class GrantQuerySet(models.QuerySet["Grant"]):
@@ -34,9 +39,10 @@ class GrantQuerySet(models.QuerySet["Grant"]):
         """Grants under which somebody has, may soon have, or may still have access."""
         return self.filter(status__in=LIVE)
 
-    def late(self, now: datetime) -> "GrantQuerySet":
-        """See is_late()."""
-        return self.filter(is_late(now))
+    def late(self, now: Any) -> "GrantQuerySet":
+        """See is_late(); longest first, with `late_since`: when access should have been gone."""
+        due = Case(When(status=GrantStatus.ACTIVE, then=F("expires_at")), default=F("ending_since"))
+        return self.filter(is_late(now)).annotate(late_since=due).order_by("late_since", "pk")
 
 
 class Grant(models.Model):
@@ -112,6 +118,12 @@ class Grant(models.Model):
     @property
     def audit_id(self) -> str:
         return f"grant:{self.pk}"
+
+    @property
+    def never_used(self) -> bool:
+        """See is_never_used()."""
+        unseen = not self.sessions_seen and self.first_used_at is None
+        return self.status == GrantStatus.ENDED and self.starts_at is not None and unseen
 
 
 class ServerLease(models.Model):
@@ -207,6 +219,8 @@ class Heartbeat(models.Model):
     name = models.CharField(max_length=64, primary_key=True)  # clock:<host>:<pid> · worker:<cluster>
     kind = models.CharField(max_length=16)
     at = models.DateTimeField()
+    # What a clock saw waiting in each cluster's queue, which the web process may not read.
+    queues = models.JSONField(default=dict)
 
     def __str__(self) -> str:
         return self.name

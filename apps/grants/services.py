@@ -32,6 +32,7 @@ from apps.grants.ending import begin, end_due
 from apps.grants.extending import close_pointless, extend_queued
 from apps.grants.health import Health, health
 from apps.grants.issuing import issue, issue_queued, password_of
+from apps.grants.lateness import tell_late
 from apps.grants.models import Grant
 from apps.grants.opening import open_approved
 from apps.grants.reconcile import reconcile
@@ -76,6 +77,7 @@ __all__ = [
     "retire_server",
     "revoke",
     "revoke_all",
+    "tell_late",
     "to_warn",
     "warn_expiring",
 ]

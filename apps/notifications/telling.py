@@ -16,8 +16,9 @@ from apps.audit.actions import WORKER_ONLY, WORKER_ROLE, Action
 from apps.audit.body import rfc3339
 from apps.audit.services import Line
 from apps.catalog.models import Database, Server
+from apps.engines.base import CutWhy
 from apps.grants.models import Grant
-from apps.grants.states import EndCause, GrantStatus
+from apps.grants.states import OVER, EndCause, GrantStatus
 from apps.notifications.models import Notification
 from apps.policies.approvers import eligible, owners
 from apps.policies.facts import Step, StepKind
@@ -37,6 +38,8 @@ class Kind(StrEnum):
     EXPIRING = "expiring"
     ENDED = "ended"
     LATE = "late"
+    LATE_OVER = "late_over"
+    CUT = "cut"
     DRIFT = "drift"
     ALL_REVOKED = "all_revoked"
     GLASS = "glass"
@@ -66,6 +69,12 @@ _HOW_IT_ENDED: Final = {
 }
 # Their reasons are sentences of our own, written for the holder.
 _SAYS_WHY: Final = frozenset({EndCause.MASKED.value, EndCause.PAUSED.value, EndCause.LEFT.value})
+# How not to be cut again; each fits into a message together with what happened.
+_ADVICE: Final = {
+    CutWhy.BLOCKED.value: "Commit as soon as you are done, or switch autocommit on in your client.",
+    CutWhy.IDLED.value: "Switch autocommit on in your client, or commit before you leave it.",
+    CutWhy.HELD_BACK.value: "Ask for less in one statement, and for one snapshot in shorter transactions.",
+}
 LONGEST_TEXT: Final = 300
 
 
@@ -155,6 +164,7 @@ def _delayed(line: Line, grant: Grant) -> Iterator[Told]:
 def _failed(line: Line, grant: Grant) -> Iterator[Told]:
     text = f"Your access to {grant.database.slug} could not be made; its page says why."
     yield from _to_holder(grant, Kind.FAILED, text)
+    yield from _late_is_over(grant)
 
 
 @_of_grant
@@ -188,6 +198,7 @@ def _ended(line: Line, grant: Grant) -> Iterator[Told]:
     else:
         text = _HOW_IT_ENDED.get(grant.end_cause, "Your access to {} has ended.").format(slug)
     yield from _to_holder(grant, Kind.ENDED, text)
+    yield from _late_is_over(grant)
 
 
 @_of_grant
@@ -235,17 +246,36 @@ def _sign_in_wanted(line: Line) -> Iterator[Told]:
 
 @_of_grant
 def _late(line: Line, grant: Grant) -> Iterator[Told]:
-    """Once for a grant, to everybody who could do something about it."""
-    if grant.status != GrantStatus.ENDING:
+    """Once for a grant, to everybody who can do something about it, unless it is over by now."""
+    if grant.status in OVER:
         return
-    owning = eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database)
-    concerned = {person.pk: person for person in (grant.holder, *owning, *people_with_duty(Duty.DBA))}
-    told = Notification.objects.filter(kind=Kind.LATE, path=_grant_path(grant)).values_list("user", flat=True)
-    text = (
-        f"The access of {grant.holder.username} to {grant.database.slug} should be over and is not proven to be gone."
-    )
-    for pk in concerned.keys() - set(told):
-        yield Told(concerned[pk], Kind.LATE, text, _grant_path(grant))
+    slug, why = grant.database.slug, line.disclosed.get("problem") or "no worker has begun to take it away."
+    owners = eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database)
+    people = (*owners, *people_with_duty(Duty.DBA), *people_with_duty(Duty.SECURITY))
+    due = datetime.fromisoformat(str(line.facts["since"]))
+    for person in {person.pk: person for person in people}.values():
+        text = f"Late: the access of {grant.holder.username} to {slug} should be gone since {_at(due, person)}: {why}"
+        yield Told(person, Kind.LATE, text, _grant_path(grant))
+
+
+def _late_is_over(grant: Grant) -> Iterator[Told]:
+    """To those who were called, that it is over."""
+    path = _grant_path(grant)
+    called = User.objects.filter(notifications__kind=Kind.LATE, notifications__path=path).exclude(pk=grant.holder_id)
+    for person in called.distinct():
+        text = f"The access of {grant.holder.username} to {grant.database.slug}, which was late, is proven to be gone."
+        yield Told(person, Kind.LATE_OVER, text, path)
+
+
+@_of_grant
+def _cut(line: Line, grant: Grant) -> Iterator[Told]:
+    """A client that comes back and does it again is told again when the last message was read."""
+    advice = _ADVICE.get(str(line.facts.get("cause")), "")
+    text = f"A session of yours on {grant.database.slug} was ended. {line.disclosed.get('why', '')} {advice}"
+    path = _grant_path(grant)
+    unread = Notification.objects.filter(user=grant.holder, kind=Kind.CUT, path=path, read_at=None)
+    if not unread.filter(text__endswith=advice).exists():
+        yield from _to_holder(grant, Kind.CUT, text)
 
 
 def _all_revoked(line: Line) -> Iterator[Told]:
@@ -359,7 +389,8 @@ _TELLERS: Final[dict[str, Callable[[Line], Iterable[Told]]]] = {
     Action.GRANT_ENDED: _ended,
     Action.GRANT_UNENTITLED: _unentitled,
     Action.ACCOUNT_SIGN_IN_WANTED: _sign_in_wanted,
-    Action.GRANT_END_FAILED: _late,
+    Action.GRANT_LATE: _late,
+    Action.GRANT_SESSION_CUT: _cut,
     Action.DRIFT_FOUND: _drifted,
     Action.REVIEW_OPENED: _glass_broken,
     Action.REVIEW_CLOSED: _reviewed,

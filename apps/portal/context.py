@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
-from django.db.models import Count, Exists, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
@@ -16,7 +16,7 @@ from apps.approvals import services as approvals
 from apps.approvals.models import Review
 from apps.core import clock
 from apps.grants import continuity
-from apps.grants.models import LATE_AFTER, Continuity, Grant, GrantQuerySet
+from apps.grants.models import Continuity, Grant
 from apps.grants.revoking import may_revoke_all
 from apps.grants.states import GrantStatus
 from apps.grants.unentitled import ASK_BEFORE
@@ -41,7 +41,7 @@ class Surroundings:
         return User.objects.filter(pk=self.user.pk).values(
             now=clock.in_sql(),
             unread=Coalesce(Subquery(unread), 0),
-            late=Exists(_overdue(clock.in_sql())),
+            late=Exists(Grant.objects.late(clock.in_sql())),
             glass=Exists(Review.objects.opened()),
             restored=Exists(Continuity.objects.filter(confirmed_at=None)),
         )[0]
@@ -71,7 +71,8 @@ class Surroundings:
         """What should be gone and is not, as far as this person may see it."""
         if not self._pulse["late"]:
             return []
-        return list(_overdue(self.now).visible_to(self.user).select_related("database", "holder")[:_LOUDEST])
+        found = Grant.objects.late(self.now).visible_to(self.user)
+        return list(found.select_related("database", "holder")[:_LOUDEST])
 
     @cached_property
     def reviews(self) -> list[OpenReview]:
@@ -107,12 +108,6 @@ class Surroundings:
     @cached_property
     def may_read_record(self) -> bool:
         return is_auditor(self.user)
-
-
-def _overdue(now: Any) -> GrantQuerySet:
-    """Access that should be gone, also where nobody has even begun to end it. `now` is a time or an expression."""
-    ending = Q(status=GrantStatus.ENDING, ending_since__lt=now - LATE_AFTER)
-    return Grant.objects.filter(ending | Q(status=GrantStatus.ACTIVE, expires_at__lt=now - LATE_AFTER))
 
 
 def surroundings(request: HttpRequest) -> Surroundings:

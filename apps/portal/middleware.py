@@ -16,7 +16,7 @@ from apps.core.errors import PortalError
 from apps.portal.views.errors import not_found, refused
 
 # The API has tokens of its own; the rest of the way in is marked with Django's `login_not_required`.
-_OPEN: Final = ("/healthz", "/api/")
+_OPEN: Final = ("/healthz", "/metrics", "/api/")
 # Here others turn addresses into queries, and would fail over a NUL; our own pages say what is wrong with it.
 _NO_NUL: Final = ("/api/", "/admin/")
 

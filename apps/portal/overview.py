@@ -34,8 +34,10 @@ def front_page(request: HttpRequest) -> dict[str, Any]:
     live = Grant.objects.filter(status__in=LIVE)
     waiting = AccessRequest.objects.filter(status=RequestStatus.PENDING)
     servers = list(Server.objects.filter(is_active=True))
+    late = Grant.objects.late(around.now).select_related("holder", "database")
     return {
-        "late": around.late,
+        "late": list(late[:_SHOWN]),
+        "late_count": late.count(),
         "reviews": around.reviews,
         "live": list(live.select_related("holder", "database").order_by("expires_at", "queued_at")[:_SHOWN]),
         "live_count": live.count(),

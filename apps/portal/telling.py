@@ -41,6 +41,8 @@ _ACTS: Final[dict[str, tuple[str, str]]] = {
     Action.GRANT_ENDING: ("wait", "began to take the access away"),
     Action.GRANT_ENDED: ("good", "proved on the target that the access is gone"),
     Action.GRANT_END_FAILED: ("bad", "could not yet take the access away, and keeps trying"),
+    Action.GRANT_LATE: ("bad", "raised the alarm: the access should be gone, and that is not proven"),
+    Action.GRANT_SESSION_CUT: ("bad", "ended a session that stood in others' way"),
     Action.GRANT_REFUSED: ("bad", "tried to use or end the access and was refused"),
     Action.DRIFT_FOUND: ("bad", "found that the target has changed under the access"),
     Action.REVIEW_OPENED: ("bad", "broke the glass; a review is open"),

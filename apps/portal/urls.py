@@ -8,6 +8,7 @@ app_name = "portal"
 urlpatterns = [
     path("", home.home, name="home"),
     path("healthz", health.healthz, name="healthz"),
+    path("metrics", health.metrics, name="metrics"),
     path("ask/", ask.ask, name="ask"),
     path("ask/preview/", ask.preview, name="ask_preview"),
     path("ask/tables/", ask.tables, name="ask_tables"),

@@ -1,6 +1,7 @@
 """Several people at once, each on a database connection of their own."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,3 +30,11 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
         thread.join(timeout=60)
         assert not thread.is_alive(), "Somebody waits for ever."
     return results
+
+
+def waiting_for(condition: Callable[[], Any], *, seconds: float = 30) -> None:
+    """Until it is true; fails when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "What was waited for has not come."
+        time.sleep(0.05)

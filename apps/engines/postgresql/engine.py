@@ -32,6 +32,7 @@ from apps.engines.postgresql import (
     rowfilters,
     samples,
     scope_ending,
+    sessions,
     surveying,
     watching,
 )
@@ -76,7 +77,7 @@ class PostgresEngine:
         return scope_ending.drop_scopes(target, scope_roles)
 
     def sessions(self, target: Target, limits: SessionLimits) -> list[SessionUse]:
-        return watching.sessions(target)
+        return sessions.sessions(target, limits)
 
     def extend_login(self, target: Target, login: str, reference: str, until: datetime) -> datetime:
         return extending.extend_login(target, login, reference, until)

@@ -1,12 +1,12 @@
-"""Looks at a target that change nothing: its clock, its live sessions, its tables."""
+"""Looks at a target that change nothing: its clock, its tables."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from apps.engines.base import ColumnInfo, SessionUse, TableInfo, TableName, Target
-from apps.engines.postgresql import names, roles, table_facts
-from apps.engines.postgresql.connect import Connection, makers_apply, session
+from apps.engines.base import ColumnInfo, TableInfo, TableName, Target
+from apps.engines.postgresql import names, table_facts
+from apps.engines.postgresql.connect import session
 from apps.engines.postgresql.queries import query
 from apps.engines.postgresql.table_facts import Numbers
 from apps.engines.ties import Tie
@@ -27,26 +27,6 @@ def now(target: Target) -> datetime:
     with session(target, doing="reading the clock") as connection:
         moment: datetime = connection.execute("SELECT clock_timestamp()").fetchall()[0][0]
         return moment
-
-
-def sessions(target: Target) -> list[SessionUse]:
-    """How many each login has. On 16+ only a login's maker is shown since when."""
-    with session(target, doing="looking at sessions") as connection:
-        uses = _sessions(connection, target)
-        if not makers_apply(connection):
-            return uses
-        starts: dict[str, datetime | None] = {}
-        for maker in sorted({names.maker_name(use.login) for use in uses}):
-            with connection.transaction():
-                connection.execute(roles.become(maker))
-                starts |= {use.login: use.first_backend_start for use in _sessions(connection, target, maker=maker)}
-        return [SessionUse(use.login, use.live, starts.get(use.login)) for use in uses]
-
-
-def _sessions(connection: Connection, target: Target, *, maker: str = "") -> list[SessionUse]:
-    rows = connection.execute(query("sessions"), {"mark": names.comment(target.portal_id, "")})
-    uses = [SessionUse(login=login, live=live, first_backend_start=start) for login, live, start in rows]
-    return [use for use in uses if not maker or names.maker_name(use.login) == maker]
 
 
 def read_tables(target: Target, database: str) -> Iterator[TableInfo]:

@@ -13,12 +13,14 @@ from django.utils.safestring import SafeString
 
 from apps.catalog.names import quoted
 from apps.grants.models import Grant
+from apps.grants.sessions import use_in_words
 from apps.portal import icons, words
 from apps.requests.models import AccessRequest
 
 register = template.Library()
 register.filter("span", words.span)
 register.filter("quoted", quoted)
+register.filter("use", use_in_words)
 register.simple_tag(icons.icon, name="icon")
 
 

@@ -1,6 +1,14 @@
--- Live sessions of this portal's logins. Since when they are open is shown only to who may cut them.
-SELECT r.rolname::text, count(*), min(a.backend_start)
-FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
-WHERE starts_with(r.rolname::text, 'jit_')
-  AND starts_with(shobj_description(r.oid, 'pg_authid'), %(mark)s)
-GROUP BY 1 ORDER BY 1
+-- Live sessions of this portal's logins, by their comments: "jitportal portal=… login=… request=…". What a session does is
+-- shown to nobody but who may end it: the manager before 16, from then on the login's maker alone.
+WITH ours AS MATERIALIZED (
+  SELECT d.objoid AS role, substr(split_part(d.description, ' ', 3), 7) AS login FROM pg_shdescription d
+  WHERE d.classoid = 'pg_authid'::regclass AND starts_with(d.description, %(mark)s)
+)
+SELECT o.login, o.role, a.pid, a.backend_start, a.leader_pid IS NOT NULL AS helps, a.xact_start, a.state_change,
+       CASE WHEN a.state IN ('idle in transaction', 'idle in transaction (aborted)')
+            THEN floor(extract(epoch FROM clock_timestamp() - a.state_change))::int END AS idles,
+       -- A transaction that has written, or looks at rows as they were, keeps vacuum from what was deleted since.
+       CASE WHEN a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL
+            THEN floor(extract(epoch FROM clock_timestamp() - a.xact_start))::int END AS holds_back
+FROM pg_stat_activity a JOIN ours o ON o.role = a.usesysid
+ORDER BY o.login, a.pid
