@@ -24,7 +24,7 @@ demo: $(VENV)/installed ## Run everything on this machine: make demo PORT=8000 D
 	@JITPORTAL_DATA='$(DATA)' exec $(BIN)/python manage.py demo --port $(PORT)
 
 test: $(VENV)/installed-dev ## Run the tests: make test TESTS=tests/policies
-	$(BIN)/python -m pytest -n 4 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n 4 $(TESTS)
 
 story: $(VENV)/installed ## Walk the whole way against a running demo, by API and psql
 	$(BIN)/python tests/story/walk.py --url http://127.0.0.1:$(PORT) --data '$(DATA)'

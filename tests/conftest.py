@@ -4,6 +4,7 @@ Servers start when the first test wants one. Settings are read before that, so t
 answers, and the true one when it is known.
 """
 
+import gc
 import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -21,12 +22,11 @@ from jitportal.embedded_install import installed
 from jitportal.portal_database import OWNER, WEB, WORKER, urls
 from tests.support import portal as support
 from tests.support.demo import RunningDemo, running_demo
+from tests.support.distribution import InOrder, rank
 from tests.support.folders import short_lived
 from tests.support.identity import IdentityProvider, started
 from tests.support.portal import PortalDatabase
 from tests.support.targets import TargetServer, versions
-
-_SLOW = {"browser", "story", "test_demo.py"}
 
 
 def _environment() -> dict[str, str]:
@@ -156,12 +156,21 @@ def identity_provider() -> Iterator[IdentityProvider]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for a whole portal and for minutes to pass goes first, so that the rest runs beside it."""
-    items.sort(key=lambda item: not _SLOW & set(Path(item.path).parts[-2:]))
+    items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> InOrder:
+    return InOrder(config)
+
+
+def pytest_collection_finish() -> None:
+    """What has been collected stays to the end: nobody need look through it for garbage again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def demo() -> Iterator[RunningDemo]:
-    """The whole portal as `make demo` runs it; started once in each test process that asks for it."""
+    """The whole portal as `make demo` runs it; started once: those who ask for it are in one process."""
     with running_demo() as demo:
         yield demo
