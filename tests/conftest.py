@@ -15,6 +15,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 from django.test import TransactionTestCase
+from xdist.remote import Producer
 
 from apps.core.sealed import new_keypair, new_ring_key
 from jitportal.embedded import Cluster
@@ -160,8 +161,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> InOrder:
-    return InOrder(config)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> InOrder:
+    return InOrder(config, log)
 
 
 def pytest_collection_finish() -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import PurePosixPath
 
 import pytest
+from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 # A whole portal is dear to start, so the tests that share one go to one process.
@@ -40,9 +41,9 @@ def unit(nodeid: str) -> str:
 class InOrder(LoadScopeScheduling):
     """A unit at a time, in the order of collection: by itself xdist takes the unit with the most tests first."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, log: Producer) -> None:
         config.option.loadscopereorder = False
-        super().__init__(config)
+        super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
         return unit(nodeid)
