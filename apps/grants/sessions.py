@@ -7,16 +7,16 @@ from django.db import transaction
 from apps.catalog.models import Server
 from apps.core import clock
 from apps.engines.base import SessionLimits, SessionUse
+from apps.grants import circuit
 from apps.grants.models import Grant
 from apps.grants.states import GrantStatus
-from apps.grants.target import reach
 
 
 def look_at_sessions(*, server_id: str) -> None:
     """One look at one server. Between two looks a session may come and go unseen."""
     server = Server.objects.get(pk=server_id)
-    engine, target = reach(server)
-    uses = {use.login: use for use in engine.sessions(target, SessionLimits())}
+    with circuit.through(server) as (engine, target):
+        uses = {use.login: use for use in engine.sessions(target, SessionLimits())}
     _keep(server, uses)
 
 

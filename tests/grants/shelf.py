@@ -6,7 +6,18 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from apps.core import clock
-from apps.engines.base import Closed, Drift, Evidence, LoginSpec, Opened, Refused, Shown, Target, TargetUnavailable
+from apps.engines.base import (
+    Closed,
+    Drift,
+    Evidence,
+    LoginSpec,
+    Opened,
+    Refused,
+    Shown,
+    Target,
+    TargetUnavailable,
+    unheard,
+)
 from apps.engines.postgresql import PostgresEngine
 
 
@@ -40,14 +51,22 @@ class Shelf(PostgresEngine):
         evidence = Evidence(checked_at=clock.now(), reach=(), findings=(), views=self.views)
         return Opened(opened_at=opened_at, valid_until=until, scope_role="jitscope_x", evidence=evidence)
 
-    def close_logins(self, target: Target, logins: Sequence[str]) -> list[Closed]:
+    def now(self, target: Target) -> datetime:
+        self._may_fail(Fault.BEFORE, Fault.AFTER)
+        return clock.now()
+
+    def close_logins(
+        self, target: Target, logins: Sequence[str], proven: Callable[[Sequence[Closed]], None] = unheard
+    ) -> list[Closed]:
         self._may_fail(Fault.BEFORE)
         now = clock.now()
         for login in logins:
             if self.logins.pop(login, None):
                 self.closed_at[login] = now
         self._may_fail(Fault.AFTER)
-        return [Closed(login, locked_at=now, sessions_ended=0, clean_at=now, dropped=True) for login in logins]
+        closed = [Closed(login, locked_at=now, sessions_ended=0, clean_at=now, dropped=True) for login in logins]
+        proven(closed)
+        return closed
 
     def drift(self, target: Target, database: str, specs: Sequence[LoginSpec]) -> list[Drift]:
         self._may_fail(Fault.BEFORE)
