@@ -8,6 +8,7 @@ long as connecting takes, never all of them. What waits there is tried for ever.
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -26,7 +27,7 @@ from apps.core.verbs import verb
 from apps.engines.base import Engine, EngineError, Target, TargetUnavailable
 from apps.grants.models import Grant, ServerState
 from apps.grants.record import WORKER
-from apps.grants.states import GrantStatus
+from apps.grants.states import LIVE, GrantStatus
 from apps.grants.target import reach
 
 
@@ -157,7 +158,10 @@ def _answer(*, server_id: str) -> None:
     state = ServerState.objects.select_for_update(no_key=True).select_related("server").get(server=server_id)
     if state.unreachable_since is None:
         return
-    facts = {"seconds": int((now - state.unreachable_since).total_seconds()), "questions": state.failures}
+    facts: dict[str, Json] = {
+        "seconds": int((now - state.unreachable_since).total_seconds()),
+        "questions": state.failures,
+    }
     state.unreachable_since, state.failures, state.problem, state.next_probe_at = None, 0, "", None
     state.save(update_fields=["unreachable_since", "failures", "problem", "next_probe_at"])
     _waiting(server_id, now).filter(next_try_at__gt=now).update(next_try_at=now)
@@ -166,15 +170,11 @@ def _answer(*, server_id: str) -> None:
 
 
 def _tell(
-    action: Action, server: Server, *, facts: Mapping[str, int], disclosed: Mapping[str, str] | None = None
+    action: Action, server: Server, *, facts: Mapping[str, Json], disclosed: Mapping[str, str] | None = None
 ) -> None:
-    held = Grant.objects.filter(server=server, status__in=[GrantStatus.ACTIVE, GrantStatus.QUEUED, GrantStatus.ENDING])
-    statuses = list(held.order_by().values_list("status", flat=True))
-    counts: dict[str, Json] = {
-        status.value: statuses.count(status) for status in (GrantStatus.ACTIVE, GrantStatus.QUEUED)
-    }
-    counts[GrantStatus.ENDING.value] = statuses.count(GrantStatus.ENDING)
-    audit.record(action, actor=WORKER, subject=server.audit_id, facts=counts | facts, disclosed=disclosed)
+    held = Counter(Grant.objects.live().filter(server=server).order_by().values_list("status", flat=True))
+    counts: dict[str, Json] = {status.value: held[status.value] for status in LIVE}
+    audit.record(action, actor=WORKER, subject=server.audit_id, facts={**counts, **facts}, disclosed=disclosed)
 
 
 def _waiting(server_id: str, now: datetime) -> QuerySet[Grant]:

@@ -37,7 +37,11 @@ _ALONE: Final = 50
 _STRETCH: Final = 10.0
 # The web process may write these and no others (apps.audit.rights).
 _ENDING: Final = ("status", "end_cause", "end_reason", "ended_by", "ending_since", "next_try_at", "tries", "problem")
-_HEAVY: Final = ("scope", "evidence")  # nothing of an end depends on them
+# Not what is large (scope, evidence): nothing of an end depends on it.
+_READ: Final = (
+    *("login", "status", "request_id", "holder_id", "database_id", "server_id"),
+    *("tries", "end_cause", "ending_since", "expires_at"),
+)
 _UNPROVEN: Final = "The target has not yet shown that every session of this login is gone; it is tried again."
 
 
@@ -64,7 +68,7 @@ def end_due(*, server_id: str) -> None:
         return
     until = time.monotonic() + _STRETCH
     with leases.kept(token):
-        while grants := _claim_due(server_id, token):
+        while grants := _claim_due(server, token):
             close(grants, token=token)
             if time.monotonic() > until:  # others want the worker; the clock asks again
                 return
@@ -94,41 +98,37 @@ def take_back(grant: Grant) -> None:
         log.error("The login %s was opened after its grant had begun to end: %s", grant.login, sentence)
 
 
-def _claim_due(server_id: str, token: str, *, only: Q | None = None) -> list[Grant]:
+def _claim_due(server: Server, token: str, *, only: Q | None = None) -> list[Grant]:
     """All that is due there. Their intents are committed when this returns: nothing was done on the target before."""
     claimed: list[Grant] = []
-    while len(claimed) < BATCH and (some := _claim_some(server_id, token, only or Q(), BATCH - len(claimed))):
+    while len(claimed) < BATCH and (some := _claim_some(server, token, only or Q(), BATCH - len(claimed))):
         claimed += some
     return claimed
 
 
 @verb
-def _claim_some(server_id: str, token: str, only: Q, at_most: int) -> list[Grant]:
+def _claim_some(server: Server, token: str, only: Q, at_most: int) -> list[Grant]:
     now = clock.now()
-    found = due(now).filter(only, server=server_id).order_by("next_try_at", "pk")[: min(at_most, INTENTS)]
-    locked = found.select_for_update(no_key=True, skip_locked=True, of=("self",)).defer(*_HEAVY)
-    before = list(locked.select_related("server"))
-    _begin_expired([grant.pk for grant in before if grant.status == GrantStatus.ACTIVE])
-    ids = [grant.pk for grant in before]
-    Grant.objects.filter(pk__in=ids).update(claimed_by=token, claimed_until=now + leases.LEASE, tries=F("tries") + 1)
-    grants = list(Grant.objects.filter(pk__in=ids).defer(*_HEAVY).select_related("server").order_by("pk"))
-    new = [(Action.GRANT_ENDING, grant, _intent(grant)) for grant in grants if grant.tries == 1]
+    found = due(now).filter(only, server=server).order_by("next_try_at", "pk")[: min(at_most, INTENTS)]
+    grants = list(found.select_for_update(no_key=True, skip_locked=True).only(*_READ))
+    _begin_expired([grant for grant in grants if grant.status == GrantStatus.ACTIVE])
+    mine = Grant.objects.filter(pk__in=[grant.pk for grant in grants])
+    mine.update(claimed_by=token, claimed_until=now + leases.LEASE, tries=F("tries") + 1)
+    for grant in grants:
+        grant.server = server
+    new = [(Action.GRANT_ENDING, grant, _intent(grant)) for grant in grants if grant.tries == 0]
     record_all(new, actor=WORKER)
     return grants
 
 
-def _begin_expired(ids: list[str]) -> None:
+def _begin_expired(grants: list[Grant]) -> None:
     """begin(), for many."""
-    Grant.objects.filter(pk__in=ids).update(
-        status=GrantStatus.ENDING,
-        end_cause=EndCause.EXPIRED,
-        end_reason="",
-        ended_by=None,
-        ending_since=F("expires_at"),
-        next_try_at=F("expires_at"),
-        tries=0,
-        problem="",
-    )
+    began = {"status": GrantStatus.ENDING, "end_cause": EndCause.EXPIRED, "end_reason": "", "tries": 0, "problem": ""}
+    instant = {"ending_since": F("expires_at"), "next_try_at": F("expires_at")}
+    Grant.objects.filter(pk__in=[grant.pk for grant in grants]).update(**began, **instant, ended_by=None)
+    for grant in grants:
+        grant.status, grant.end_cause, grant.tries = GrantStatus.ENDING, EndCause.EXPIRED, 0
+        grant.ending_since = grant.expires_at
 
 
 def _intent(grant: Grant) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _intent(grant: Grant) -> dict[str, Any]:
 
 def _hold(server: Server, token: str) -> None:
     """Nobody answers: what has come to its end is told so, once each, and waits for the server."""
-    new = _claim_due(server.pk, token, only=Q(status=GrantStatus.ACTIVE) | Q(tries=0))
+    new = _claim_due(server, token, only=Q(status=GrantStatus.ACTIVE) | Q(tries=0))
     sentence = circuit.problem(server)
     outcomes.settle_problems({grant.pk: sentence for grant in new}, token=token, again=circuit.next_question(server.pk))
 

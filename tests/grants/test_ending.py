@@ -172,7 +172,7 @@ def test_end_due_buries_what_others_need_when_the_login_owned_it(
     now_in(grant, GrantStatus.ENDED)
     assert left_behind.roles(grant.login) == []
     (left,) = ServerState.objects.get(server=grant.server_id).graveyard
-    assert (left["login"], left["object"]) == (grant.login, "table mine")
+    assert (left["login"], left["object"]) == (grant.login, "table public.mine")
     assert left["database"] == grant.database.datname
     assert sorted(told(grant)[-2:]) == ["grant.ended", "objects.left"]
     services.end_due(server_id=grant.server_id)
