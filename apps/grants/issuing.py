@@ -52,8 +52,8 @@ def waiting(now: datetime) -> QuerySet[Grant]:
 
 def issue_queued(*, server_id: str) -> None:
     """Issue what waits on one server, oldest first, for a moment; the clock asks again for the rest."""
-    until = time.monotonic() + _STRETCH_SECONDS
     is_reached = circuit.answers(Server.objects.get(pk=server_id), patience=Patience.ISSUING)
+    until = time.monotonic() + _STRETCH_SECONDS
     while time.monotonic() < until:
         waits = waiting(clock.now()).filter(server=server_id).order_by("queued_at", "pk")
         # Where nobody answers only those have their turn whose time is over: they are given up.
