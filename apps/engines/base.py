@@ -5,7 +5,7 @@ times. Every method may be called twice with the same arguments (a commit whose 
 case) and then has the same result.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -246,7 +246,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class LeftObject:
-    """What an ended login owned and others need: it belongs to the graveyard now, which nobody can log in as."""
+    """What an ended login owned and others need: it belongs to the login's graveyard now, a role without any right."""
 
     database: str
     object: str  # kind and quoted name, as pg_describe_object tells it
@@ -346,6 +346,10 @@ class Finding:
     fix: str = ""
 
 
+def unheard(closed: Sequence[Closed]) -> None:
+    """Nobody waits for the first ones."""
+
+
 class Engine(Protocol):
     """One kind of target database. Errors: EngineError and its three subclasses, nothing else."""
 
@@ -381,10 +385,13 @@ class Engine(Protocol):
     def open_login(self, target: Target, spec: LoginSpec) -> Opened:
         """Scope role if new, login role locked, proof, then LOGIN and VALID UNTIL in one statement."""
 
-    def close_logins(self, target: Target, logins: Sequence[str]) -> list[Closed]:
+    def close_logins(
+        self, target: Target, logins: Sequence[str], proven: Callable[[Sequence[Closed]], None] = unheard
+    ) -> list[Closed]:
         """NOLOGIN for all first, then sessions until clean, then drops. One result per login that is clean.
 
-        A login that could not be proven clean is left out: the caller tries again.
+        `proven` hears of them in portions, as soon as they are; the list at the end holds them all. A login that could
+        not be proven clean is left out: the caller tries again.
         """
 
     def drop_scopes(self, target: Target, scope_roles: Iterable[tuple[str, str]]) -> list[str]:

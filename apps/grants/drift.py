@@ -11,12 +11,11 @@ from apps.core import clock
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import Drift, EngineError, LoginSpec
-from apps.grants import ending
+from apps.grants import circuit, ending
 from apps.grants.models import Grant
 from apps.grants.record import WORKER, record
 from apps.grants.specs import Scopes, columns_of
 from apps.grants.states import EndCause, GrantStatus
-from apps.grants.target import reach_to_look
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ _FIX: Final = "Ask again when that is mended."
 
 
 def check_drift(*, server_id: str) -> None:
-    """All live logins of a server, one look for each database. Raises EngineError where none could be made.
+    """All live logins of a server, one look for each database.
 
     A database that does not answer is for the next round: its grants keep the time of their last check.
     """
@@ -35,11 +34,12 @@ def check_drift(*, server_id: str) -> None:
         by_database[grant.database_id].append(grant)
     if not by_database:
         return
-    engine, target = reach_to_look(Server.objects.get(pk=server_id))
+    server = Server.objects.get(pk=server_id)
     for grants in by_database.values():
         database = grants[0].database
         try:
-            found = engine.drift(target, database.datname, _specs(grants))
+            with circuit.through(server, looks=True) as (engine, target):
+                found = engine.drift(target, database.datname, _specs(grants))
         except EngineError as error:
             log.warning("Live access to %s could not be checked; it is tried again: %s", database, error.sentence)
         except Exception:

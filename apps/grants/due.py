@@ -1,7 +1,7 @@
 """What there is to do now, read from rows alone, and when the next thing will be due."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,8 +14,9 @@ from apps.audit import services as audit
 from apps.catalog.models import Database, Server
 from apps.catalog.suggestions import to_suggest
 from apps.engines.base import Severity
-from apps.grants import continuity, ending, extending, issuing, scopes, services, unentitled, withdrawal
-from apps.grants.models import Extension, Grant, ServerLease
+from apps.grants import circuit, continuity, ending, extending, issuing, scopes, services, unentitled, withdrawal
+from apps.grants.circuit import Patience
+from apps.grants.models import Extension, Grant, ServerLease, ServerState
 from apps.grants.states import ExtensionStatus, GrantStatus
 from apps.grants.tasks import Cluster, Task
 from apps.requests.models import AccessRequest
@@ -42,18 +43,22 @@ class Work:
 
 
 def ends(now: datetime) -> Iterator[Work]:
-    yield from _by_server(Task.END, ending.due(now), F("expires_at"))
+    """Not where nobody answers: there only the next question is due."""
+    reached = ending.due(now).exclude(server__in=circuit.shut(now, patience=Patience.ENDING).values("server"))
+    yield from _by_server(Task.END, reached, F("expires_at"))
 
 
 def issues(now: datetime) -> Iterator[Work]:
     """Not where somebody is at work: they go on with what waits, or nudge when they are done."""
     free = issuing.waiting(now).exclude(server__lease__until__gt=now)
-    yield from _by_server(Task.ISSUE, free, F("queued_at"))
+    reached = free.exclude(server__in=circuit.shut(now, patience=Patience.ISSUING).values("server"))
+    yield from _by_server(Task.ISSUE, reached, F("queued_at"))
 
 
 def extensions(now: datetime) -> Iterator[Work]:
     """Their access goes on for a while, or ends before they are applied; then they are closed by the same task."""
-    rows = extending.waiting(now).order_by().values("grant__server")
+    shut = circuit.shut(now, patience=Patience.ISSUING).values("server")
+    rows = extending.waiting(now).exclude(grant__server__in=shut).order_by().values("grant__server")
     due = Coalesce(F("next_try_at"), F("queued_at"))
     for row in rows.annotate(first=Min(due), last=Max(due)):
         stamp = f"{row['first']} {row['last']}"
@@ -62,13 +67,15 @@ def extensions(now: datetime) -> Iterator[Work]:
 
 def rest(now: datetime) -> Iterator[Work]:
     """What may take a moment."""
-    yield from _unused_scopes(now)
-    yield from _looks(now)
-    yield from _drifts(now)
-    yield from _checks(now)
-    yield from _reconciliations(now)
+    shut = set(circuit.shut(now).values_list("server", flat=True))
+    yield from _unused_scopes(now, shut)
+    used = [server_id for server_id in _used_servers() if server_id not in shut]
+    yield from _looks(now, used)
+    yield from _drifts(now, used)
+    yield from _checks(now, shut)
+    yield from _reconciliations(now, shut)
     yield from _retirements(now)
-    yield from _syncs(now)
+    yield from _syncs(now, shut)
     yield from _suggestions(now)
     yield Work(task=Task.FOLD, argument="", stamp=str(audit.head().size), again=30)
     beat = _bucket(now, timedelta(seconds=settings.HEARTBEAT_SECONDS))
@@ -87,6 +94,7 @@ def next_instant(now: datetime) -> datetime | None:
         _first(Extension.objects.filter(status=ExtensionStatus.QUEUED), "next_try_at", now),
         _first(Extension.objects.filter(status=ExtensionStatus.QUEUED), "claimed_until", now),
         _first(ServerLease.objects.all(), "until", now),
+        _first(ServerState.objects.filter(unreachable_since__isnull=False), "next_probe_at", now),
         _first(approved, "starts_at", now),
         _first(AccessRequest.objects.filter(status=RequestStatus.PENDING), "lapses_at", now),
         _first(services.to_warn(), "warn_at", now),
@@ -97,31 +105,31 @@ def next_instant(now: datetime) -> datetime | None:
 
 def _by_server(task: Task, grants: QuerySet[Grant], otherwise: F) -> Iterator[Work]:
     due = Coalesce(F("next_try_at"), otherwise)
-    rows = grants.order_by().values("server").annotate(first=Min(due), last=Max(due))
+    rows = grants.order_by().values("server").annotate(first=Min(due), last=Max(due)).order_by("first")
     for row in rows:
         yield Work(task=task, argument=row["server"], stamp=f"{row['first']} {row['last']}", again=2)
 
 
-def _unused_scopes(now: datetime) -> Iterator[Work]:
+def _unused_scopes(now: datetime, shut: Container[str]) -> Iterator[Work]:
     """As with issues: not where somebody is at work. Soon, because an owner may wait to alter a table under a view."""
     roles = defaultdict(list)
     for row in scopes.unused():
         roles[row.server].append(row.role)
     taken = set(ServerLease.objects.filter(until__gt=now).values_list("server", flat=True))
     for server_id, unused in roles.items():
-        if server_id not in taken:
+        if server_id not in taken and server_id not in shut:
             yield Work(task=Task.DROP_SCOPES, argument=server_id, stamp=" ".join(sorted(unused)), again=2)
 
 
-def _looks(now: datetime) -> Iterator[Work]:
-    for server_id in _used_servers():
+def _looks(now: datetime, used: Iterable[str]) -> Iterator[Work]:
+    for server_id in used:
         yield Work(task=Task.LOOK_AT_SESSIONS, argument=server_id, stamp=_bucket(now, LOOK_EVERY), again=None)
 
 
-def _drifts(now: datetime) -> Iterator[Work]:
+def _drifts(now: datetime, used: Iterable[str]) -> Iterator[Work]:
     """Also right after the catalog has changed: what is classified by now may be within reach of a live login."""
     stamp = f"{_bucket(now, DRIFT_EVERY)} {withdrawal.catalog_changed_at()}"
-    for server_id in _used_servers():
+    for server_id in used:
         yield Work(task=Task.CHECK_DRIFT, argument=server_id, stamp=stamp, again=None)
 
 
@@ -130,20 +138,24 @@ def _used_servers() -> Iterator[str]:
     yield from used.distinct()
 
 
-def _checks(now: datetime) -> Iterator[Work]:
+def _checks(now: datetime, shut: Container[str]) -> Iterator[Work]:
+    """A person's wish to check is heard in any case."""
     wanted = Q(check_wanted_at__isnull=False) | Q(checked_at=None) | Q(checked_at__lt=now - CHECK_EVERY)
     wanted |= Q(findings__contains=[{"severity": Severity.ERROR}], checked_at__lt=now - CHECK_AGAIN)
     for server in Server.objects.filter(wanted, is_active=True).only("pk", "check_wanted_at", "checked_at"):
         stamp = f"{server.check_wanted_at} {server.checked_at}"
-        yield Work(task=Task.PREFLIGHT, argument=server.pk, stamp=stamp, again=30)
+        if server.check_wanted_at is not None or server.pk not in shut:
+            yield Work(task=Task.PREFLIGHT, argument=server.pk, stamp=stamp, again=30)
 
 
-def _reconciliations(now: datetime) -> Iterator[Work]:
+def _reconciliations(now: datetime, shut: Container[str]) -> Iterator[Work]:
     wanted = Q(is_active=True) | Q(retiring_at__isnull=False) | Q(reconcile_wanted_at__isnull=False)
     servers = Server.objects.filter(wanted, retired_at=None, manager_secret__isnull=False)
     since = continuity.confirmed_at()  # then at once, everywhere
     for server in servers.only("pk", "reconcile_wanted_at"):
         stamp = f"{_bucket(now, RECONCILE_EVERY)} {server.reconcile_wanted_at} {since}"
+        if server.reconcile_wanted_at is None and server.pk in shut:
+            continue
         yield Work(task=Task.RECONCILE, argument=server.pk, stamp=stamp, again=None)
 
 
@@ -153,12 +165,13 @@ def _retirements(now: datetime) -> Iterator[Work]:
         yield Work(task=Task.RETIRE, argument=server.pk, stamp=stamp, again=None)
 
 
-def _syncs(now: datetime) -> Iterator[Work]:
+def _syncs(now: datetime, shut: Container[str]) -> Iterator[Work]:
     wanted = Q(sync_wanted_at__isnull=False) | Q(synced_at=None) | Q(synced_at__lt=now - SYNC_EVERY)
     active = Database.objects.filter(is_active=True, server__is_active=True, server__manager_secret__isnull=False)
-    for database in active.filter(wanted).only("pk", "sync_wanted_at", "synced_at"):
+    for database in active.filter(wanted).only("pk", "server", "sync_wanted_at", "synced_at"):
         stamp = f"{database.sync_wanted_at} {database.synced_at}"
-        yield Work(task=Task.SYNC, argument=database.pk, stamp=stamp, again=120)
+        if database.server_id not in shut:
+            yield Work(task=Task.SYNC, argument=database.pk, stamp=stamp, again=120)
 
 
 def _suggestions(now: datetime) -> Iterator[Work]:

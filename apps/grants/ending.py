@@ -1,37 +1,47 @@
 """Taking access away: the intent, the work on the target, and the proof, until there is one.
 
 Nothing is ended before the portal's clock has reached the grant's end, and nothing in `ending` is ever given up.
+What is due on one server ends as one batch. What came of it is recorded in outcomes.py.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from apps.accounts.models import User
 from apps.audit.actions import Action
 from apps.audit.body import rfc3339
 from apps.catalog.models import Server
 from apps.core import clock
-from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import Closed, EngineError, Refused
-from apps.grants import continuity, leases
+from apps.grants import circuit, continuity, leases, outcomes
+from apps.grants.circuit import Patience
 from apps.grants.models import Grant
-from apps.grants.record import WORKER, record
+from apps.grants.record import WORKER, record_all
 from apps.grants.states import EndCause, GrantStatus
-from apps.grants.target import reach
 
 log = logging.getLogger(__name__)
 
-# One statement locks them all; more wait for the next round, so that one lease covers what it claims.
-BATCH: Final = 100
-# Seconds between tries on a target that does not let go: never long, because somebody still has access.
-LONGEST_PAUSE: Final = 15.0
+# So many are claimed, and then locked on the target at once; more wait for the next round.
+BATCH: Final = 2_000
+# Intents in one transaction: more rows of it lie behind one lock, fewer flushes to disk (decision 0003).
+INTENTS: Final = 250
+# Of logins that are refused all together, so many are tried one by one.
+_ALONE: Final = 50
+# For how many seconds one task goes on with what has become due meanwhile.
+_STRETCH: Final = 10.0
 # The web process may write these and no others (apps.audit.rights).
 _ENDING: Final = ("status", "end_cause", "end_reason", "ended_by", "ending_since", "next_try_at", "tries", "problem")
+# Not what is large (scope, evidence): nothing of an end depends on it.
+_READ: Final = (
+    *("login", "status", "request_id", "holder_id", "database_id", "server_id"),
+    *("tries", "end_cause", "ending_since", "expires_at"),
+)
 _UNPROVEN: Final = "The target has not yet shown that every session of this login is gone; it is tried again."
 
 
@@ -52,127 +62,104 @@ def due(now: datetime) -> QuerySet[Grant]:
 
 def end_due(*, server_id: str) -> None:
     """End whatever of one server has come to its end, all logins of a batch at once."""
-    token = leases.new_token()
-    server = None
-    while grants := _claim_due(server_id, token):
-        close(grants, token=token)
-        server = grants[0].server
-    if server is not None:
+    server, token = Server.objects.get(pk=server_id), leases.new_token()
+    if not circuit.answers(server, patience=Patience.ENDING):
+        _hold(server, token)
+        return
+    until, has_worked = time.monotonic() + _STRETCH, False
+    with leases.kept(token):
+        # For a while: others want the worker, and the clock asks again.
+        while time.monotonic() < until and (grants := _claim_due(server, token)):
+            close(grants, token=token)
+            has_worked = True
+    if has_worked and circuit.next_question(server_id) is None:
         continuity.leave_mark(server)
 
 
 def close(grants: Sequence[Grant], *, token: str) -> None:
-    """Work on grants in `ending` that are claimed with `token`, and record what came of it."""
+    """Work on grants in `ending` that are claimed with `token`, and record what came of it, the first ones early."""
+    ids = {grant.login: grant.pk for grant in grants}
+    settled: set[str] = set()
+
+    def proven(closed: Sequence[Closed]) -> None:
+        outcomes.settle_proven({ids[done.login]: done for done in closed}, token=token)
+        settled.update(done.login for done in closed)
+
     server = grants[0].server
-    closed, problems = _close_on_target(server, [grant.login for grant in grants])
-    settle([grant.pk for grant in grants], closed, problems, token=token)
+    problems = _close_on_target(server, list(ids), proven)
+    rest = {ids[login]: problems.get(login, _UNPROVEN) for login in ids if login not in settled}
+    outcomes.settle_problems(rest, token=token, again=circuit.next_question(server.pk))
 
 
 def take_back(grant: Grant) -> None:
     """A login that was opened after its grant had begun to end. Best effort: `ending` goes on until it is proven."""
-    _, problems = _close_on_target(grant.server, [grant.login])
-    for login, sentence in problems.items():
-        log.error("The login %s was opened after its grant had begun to end: %s", login, sentence)
+    gone: list[str] = []
+    problems = _close_on_target(grant.server, [grant.login], lambda closed: gone.extend(one.login for one in closed))
+    if not gone:
+        sentence = problems.get(grant.login, _UNPROVEN)
+        log.error("The login %s was opened after its grant had begun to end: %s", grant.login, sentence)
+
+
+def _claim_due(server: Server, token: str, *, only: Q | None = None) -> list[Grant]:
+    """All that is due there. Their intents are committed when this returns: nothing was done on the target before."""
+    claimed: list[Grant] = []
+    while len(claimed) < BATCH and (some := _claim_some(server, token, only or Q(), BATCH - len(claimed))):
+        claimed += some
+    return claimed
 
 
 @verb
-def _claim_due(server_id: str, token: str) -> list[Grant]:
+def _claim_some(server: Server, token: str, only: Q, at_most: int) -> list[Grant]:
     now = clock.now()
-    found = due(now).filter(server=server_id).order_by("next_try_at", "pk")[:BATCH]
-    grants = list(found.select_for_update(no_key=True, skip_locked=True, of=("self",)).select_related("server"))
+    found = due(now).filter(only, server=server).order_by("next_try_at", "pk")[: min(at_most, INTENTS)]
+    grants = list(found.select_for_update(no_key=True, skip_locked=True).only(*_READ))
+    _begin_expired([grant for grant in grants if grant.status == GrantStatus.ACTIVE])
+    mine = Grant.objects.filter(pk__in=[grant.pk for grant in grants])
+    mine.update(claimed_by=token, claimed_until=now + leases.LEASE, tries=F("tries") + 1)
     for grant in grants:
-        if grant.status == GrantStatus.ACTIVE:
-            begin(grant, cause=EndCause.EXPIRED, since=grant.expires_at or now)
-        leases.claim(grant, token=token, now=now)
-        grant.save(update_fields=["claimed_by", "claimed_until", "tries"])
-    for grant in grants:
-        if grant.tries == 1:
-            record(Action.GRANT_ENDING, grant, actor=WORKER, cause=grant.end_cause, since=_time(grant.ending_since))
+        grant.server = server
+    new = [(Action.GRANT_ENDING, grant, _intent(grant)) for grant in grants if grant.tries == 0]
+    record_all(new, actor=WORKER)
     return grants
 
 
-def _close_on_target(server: Server, logins: list[str]) -> tuple[dict[str, Closed], dict[str, str]]:
-    """What is proven, and a sentence for each login that is not."""
+def _begin_expired(grants: list[Grant]) -> None:
+    """begin(), for many."""
+    began = {"status": GrantStatus.ENDING, "end_cause": EndCause.EXPIRED, "end_reason": "", "tries": 0, "problem": ""}
+    instant = {"ending_since": F("expires_at"), "next_try_at": F("expires_at")}
+    Grant.objects.filter(pk__in=[grant.pk for grant in grants]).update(**began, **instant, ended_by=None)
+    for grant in grants:
+        grant.status, grant.end_cause, grant.tries = GrantStatus.ENDING, EndCause.EXPIRED, 0
+        grant.ending_since = grant.expires_at
+
+
+def _intent(grant: Grant) -> dict[str, Any]:
+    return {"cause": grant.end_cause, "since": rfc3339(grant.ending_since) if grant.ending_since else None}
+
+
+def _hold(server: Server, token: str) -> None:
+    """Nobody answers: what has come to its end is told so, once each, and waits for the server."""
+    new = _claim_due(server, token, only=Q(status=GrantStatus.ACTIVE) | Q(tries=0))
+    sentence = circuit.problem(server)
+    outcomes.settle_problems({grant.pk: sentence for grant in new}, token=token, again=circuit.next_question(server.pk))
+
+
+def _close_on_target(server: Server, logins: list[str], proven: outcomes.Proven) -> dict[str, str]:
+    """A sentence for each login that is known not to be gone."""
     try:
-        engine, target = reach(server)
-        closed = {done.login: done for done in engine.close_logins(target, logins)}
+        with circuit.through(server, patience=Patience.ENDING) as (engine, target):
+            engine.close_logins(target, logins, proven)
     except Refused as error:
         if len(logins) == 1:
-            return {}, {logins[0]: error.sentence}
+            return {logins[0]: error.sentence}
         # One login that may not be touched must not keep the others alive.
-        parts = [_close_on_target(server, [login]) for login in logins]
-        return (
-            {login: done for proven, _ in parts for login, done in proven.items()},
-            {login: sentence for _, problems in parts for login, sentence in problems.items()},
-        )
+        problems = dict.fromkeys(logins, error.sentence)
+        for login in logins[:_ALONE]:
+            problems |= {login: _UNPROVEN} | _close_on_target(server, [login], proven)
+        return problems
     except EngineError as error:
-        return {}, dict.fromkeys(logins, error.sentence)
+        return dict.fromkeys(logins, error.sentence)
     except Exception:
         log.exception("Closing %s logins on %s failed unexpectedly.", len(logins), server)
-        return {}, dict.fromkeys(logins, f"Ending access on {server} failed unexpectedly; see the worker's log.")
-    return closed, {login: _UNPROVEN for login in logins if login not in closed}
-
-
-@verb
-def settle(ids: Iterable[str], closed: dict[str, Closed], problems: dict[str, str], *, token: str) -> None:
-    """Record the outcome for the grants that are still ours; entries last."""
-    now = clock.now()
-    ours = Grant.objects.select_for_update(no_key=True).filter(pk__in=ids, claimed_by=token, status=GrantStatus.ENDING)
-    entries: list[tuple[Action, Grant, dict[str, Any]]] = []
-    for grant in ours.order_by("pk"):
-        done = closed.get(grant.login)
-        leases.give_back(grant)
-        if done is not None:
-            _keep_proof(grant, done)
-        if done is not None and done.dropped:
-            entries.append(_ended(grant, now))
-        else:
-            sentence = _still_there(done) if done else problems[grant.login]
-            entries += _not_ended(grant, sentence, now)
-        grant.save()
-    for action, grant, told in entries:
-        record(action, grant, actor=WORKER, **told)
-    nudge()
-
-
-def _ended(grant: Grant, now: datetime) -> tuple[Action, Grant, dict[str, Any]]:
-    refused = grant.end_cause == EndCause.REFUSED
-    grant.status = GrantStatus.FAILED if refused else GrantStatus.ENDED
-    grant.ended_at, grant.password, grant.next_try_at, grant.sessions_live = now, None, None, 0
-    # Why it failed stays to be read; a problem of ending is over.
-    grant.problem = grant.end_reason if refused else ""
-    told = {"cause": grant.end_cause, "since": _time(grant.ending_since), "proof": grant.proof}
-    if refused:
-        return Action.GRANT_FAILED, grant, told | {"disclosed": {"problem": grant.end_reason}}
-    return Action.GRANT_ENDED, grant, told
-
-
-def _not_ended(grant: Grant, sentence: str, now: datetime) -> list[tuple[Action, Grant, dict[str, Any]]]:
-    is_new = sentence != grant.problem
-    grant.problem = sentence
-    grant.next_try_at = now + leases.delay(grant.tries, at_most=LONGEST_PAUSE)
-    told = {"cause": grant.end_cause, "tries": grant.tries, "disclosed": {"problem": sentence}}
-    return [(Action.GRANT_END_FAILED, grant, told)] if is_new else []
-
-
-def _keep_proof(grant: Grant, done: Closed) -> None:
-    """Access was zero at the first clean scan, even if the role went later; times are the target's clock."""
-    before = grant.proof or {}
-    ended = done.sessions_ended + before.get("sessions_ended", 0)
-    grant.proof = {
-        "locked_at": before.get("locked_at") or rfc3339(done.locked_at),
-        "clean_at": before.get("clean_at") or rfc3339(done.clean_at),
-        "sessions_ended": ended,
-        "dropped": done.dropped,
-        "leftover": done.leftover,
-    }
-    grant.sessions_live = 0
-    grant.sessions_seen = max(grant.sessions_seen, ended)
-
-
-def _still_there(done: Closed) -> str:
-    return f"Nobody can use this login any more, but the target keeps its role: {done.leftover}"
-
-
-def _time(value: datetime | None) -> str | None:
-    return rfc3339(value) if value else None
+        return dict.fromkeys(logins, f"Ending access on {server} failed unexpectedly; see the worker's log.")
+    return {}

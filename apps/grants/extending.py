@@ -18,11 +18,11 @@ from apps.core.errors import Conflict
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import EngineError, Refused
-from apps.grants import entitlement, leases
+from apps.grants import circuit, entitlement, leases
+from apps.grants.circuit import Patience
 from apps.grants.models import Extension, Grant
 from apps.grants.record import WORKER, record
 from apps.grants.states import ExtensionStatus, GrantStatus
-from apps.grants.target import reach
 from apps.requests import services as requests
 from apps.requests.models import AccessRequest
 from apps.requests.states import RequestStatus
@@ -69,9 +69,10 @@ def apply(*, request_id: str) -> None:
         return
     grant = extension.grant
     try:
-        engine, target = reach(grant.server)
         wanted = _wanted(extension)
-        if engine.extend_login(target, grant.login, grant.request_id, wanted) < wanted:
+        with circuit.through(grant.server, patience=Patience.ISSUING) as (engine, target):
+            held = engine.extend_login(target, grant.login, grant.request_id, wanted)
+        if held < wanted:
             raise EngineError(f"The server took the later end of {grant.login}, but does not hold it.")
     except Refused as error:
         _fail(request_id=request_id, token=token, sentence=error.sentence)

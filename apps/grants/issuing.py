@@ -23,12 +23,12 @@ from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import EngineError, LoginSpec, Opened, Refused, Severity, Shown, TargetUnavailable
 from apps.engines.postgresql import names, scram
-from apps.grants import continuity, ending, entitlement, leases
+from apps.grants import circuit, continuity, ending, entitlement, leases
+from apps.grants.circuit import Patience
 from apps.grants.models import Grant
 from apps.grants.record import WORKER, digest, record
 from apps.grants.specs import columns_of, scope_of
 from apps.grants.states import OVER, EndCause, GrantStatus
-from apps.grants.target import reach
 from apps.requests.scope import EffectiveScope
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ PATIENCE: Final = timedelta(minutes=15)
 _STRETCH_SECONDS: Final = 0.5
 _LISTED_BYTES: Final = {"objects": 24_000, "views": 16_000, "unmasked": 8_000}  # a body of the record holds 64 KiB
 _DISCLOSED_BYTES: Final = 24_000
+_LIFE: Final = ("pk", "queued_at", "minutes")
 _CLEAR_PROBLEM: Final[dict[str, Any]] = {"problem": "", "next_try_at": None, "claimed_by": "", "claimed_until": None}
 
 
@@ -51,15 +52,18 @@ def waiting(now: datetime) -> QuerySet[Grant]:
 
 def issue_queued(*, server_id: str) -> None:
     """Issue what waits on one server, oldest first, for a moment; the clock asks again for the rest."""
+    server = Server.objects.get(pk=server_id)
+    is_reached = circuit.answers(server, patience=Patience.ISSUING)
     until, has_issued = time.monotonic() + _STRETCH_SECONDS, False
     while time.monotonic() < until:
         waits = waiting(clock.now()).filter(server=server_id).order_by("queued_at", "pk")
-        grant_id = waits.values_list("pk", flat=True).first()
+        # Where nobody answers only those have their turn whose time is over: they are given up.
+        grant_id = next((grant.pk for grant in waits.only(*_LIFE) if is_reached or _is_too_late(grant)), None)
         if grant_id is None or not issue(grant_id=grant_id):
             break
         has_issued = True
-    if has_issued:
-        continuity.leave_mark(Server.objects.get(pk=server_id))
+    if has_issued and circuit.next_question(server_id) is None:
+        continuity.leave_mark(server)
 
 
 def issue(*, grant_id: str) -> bool:
@@ -123,8 +127,8 @@ def _make(grant: Grant, token: str) -> None:
 
 def _open_on_target(grant: Grant) -> Opened:
     _require_ready(grant.server)
-    engine, target = reach(grant.server)
-    return engine.open_login(target, _spec(grant))
+    with circuit.through(grant.server, patience=Patience.ISSUING) as (engine, target):
+        return engine.open_login(target, _spec(grant))
 
 
 def _require_ready(server: Server) -> None:
@@ -273,16 +277,22 @@ def _record_later(*, grant_id: str, token: str, sentence: str) -> bool:
     grant = Grant.objects.select_for_update(no_key=True).get(pk=grant_id)
     if grant.status != GrantStatus.QUEUED or grant.claimed_by != token:
         return True
-    if now > grant.queued_at + max(timedelta(minutes=grant.minutes), PATIENCE):
+    if _is_too_late(grant):
         return False
     is_new = grant.problem != sentence
     leases.give_back(grant)
-    grant.problem, grant.next_try_at = sentence, now + leases.delay(grant.tries, at_most=LONGEST_PAUSE)
+    grant.problem = sentence
+    again = circuit.next_question(grant.server_id)
+    grant.next_try_at = again or now + leases.delay(grant.tries, at_most=LONGEST_PAUSE)
     grant.save()
     if is_new:
         record(Action.GRANT_ISSUE_FAILED, grant, actor=WORKER, tries=grant.tries, disclosed={"problem": sentence})
     nudge()
     return True
+
+
+def _is_too_late(grant: Grant) -> bool:
+    return clock.now() > grant.queued_at + max(timedelta(minutes=grant.minutes), PATIENCE)
 
 
 def _later(grant: Grant, token: str, sentence: str) -> None:

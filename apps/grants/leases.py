@@ -5,14 +5,17 @@ Taking access away is not: it touches nothing but the grants' own logins, each c
 not wait for somebody else's work.
 """
 
+import logging
 import os
 import random
 import socket
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db import Error, connection
 from django.db.models import Q
 
 from apps.core import clock
@@ -20,9 +23,12 @@ from apps.core.ids import new_id
 from apps.core.nudge import nudge
 from apps.grants.models import Extension, Grant, ServerLease
 
+log = logging.getLogger(__name__)
+
 # Longer than the work takes as a rule; after a killed worker others wait as long. Where it was too short, two work on
 # the same login, which engines allow for.
 LEASE: Final = timedelta(seconds=30)
+_RENEWED_EVERY: Final = 10.0  # seconds
 
 
 def new_token() -> str:
@@ -59,6 +65,32 @@ def claim(grant: Grant, *, token: str, now: datetime) -> None:
     """On a row that the caller has locked; saved by the caller."""
     grant.claimed_by, grant.claimed_until = token, now + LEASE
     grant.tries += 1
+
+
+@contextmanager
+def kept(token: str) -> Iterator[None]:
+    """What is claimed with `token` stays claimed for as long as this process works on it, and no longer.
+
+    On a thread with a connection of its own; work that is done in time never makes one.
+    """
+    done = threading.Event()
+    keeper = threading.Thread(target=_renew, args=(token, done), name="lease", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        done.set()
+        keeper.join()
+
+
+def _renew(token: str, done: threading.Event) -> None:
+    while not done.wait(_RENEWED_EVERY):
+        try:
+            Grant.objects.filter(claimed_by=token).update(claimed_until=clock.now() + LEASE)
+        except Error as error:  # the claim runs out if this goes on
+            log.warning("A claim on grants could not be renewed; it is tried again: %s", error)
+        finally:
+            connection.close()
 
 
 def give_back(grant: Grant) -> None:

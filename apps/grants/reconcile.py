@@ -18,11 +18,10 @@ from apps.core import clock
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import Engine, FoundLogin, Survey, Target
-from apps.grants import continuity, ending, leases, strays
+from apps.grants import circuit, continuity, ending, leases, strays
 from apps.grants.models import Grant, ServerState
 from apps.grants.record import WORKER, record
 from apps.grants.states import LIVE, OVER, EndCause, GrantStatus
-from apps.grants.target import reach, reach_to_look
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +54,16 @@ def reconcile(*, server_id: str) -> None:
     server = Server.objects.get(pk=server_id)
     if server.retired_at:
         return
-    engine, target = reach_to_look(server)
-    survey, found = _compared(server, engine, target)
+    with circuit.through(server, looks=True) as (engine, target):
+        survey, found = _compared(server, engine, target)
     if not continuity.agrees(server, survey.mark) or continuity.waits():
         strays.keep_seen(server, found.strays)
         return
-    engine, target = reach(server)
-    strays.disable(server, engine, target, found.strays)
-    _end_what_is_wrong(server, engine, target, found)
-    _drop_orphans(server, engine, target, survey)
-    continuity.renew_mark(server, engine, target, found=survey.mark)
+    with circuit.through(server) as (engine, target):
+        strays.disable(server, engine, target, found.strays)
+        _end_what_is_wrong(server, engine, target, found)
+        _drop_orphans(server, engine, target, survey)
+        continuity.renew_mark(server, engine, target, found=survey.mark)
     _keep(server_id=server_id, wanted_at=server.reconcile_wanted_at)
     for sentence in survey.unseen:
         log.warning("Not all of %s could be compared: %s", server, sentence)

@@ -17,13 +17,13 @@ from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
 from apps.engines.base import EngineError, Survey, TargetUnavailable
-from apps.grants import continuity
+from apps.grants import circuit, continuity
 from apps.grants.models import Grant
 from apps.grants.reconcile import reconcile
 from apps.grants.record import WORKER, record
 from apps.grants.scopes import drop_unused_scopes
 from apps.grants.states import LIVE, EndCause, GrantStatus
-from apps.grants.target import reach, reach_to_look
+from apps.grants.target import reach_to_look
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +107,8 @@ def _clean(server: Server) -> tuple[str, datetime]:
     """What is left, as a sentence, and when that was looked at by the target's clock."""
     reconcile(server_id=server.pk)
     drop_unused_scopes(server_id=server.pk)
-    engine, target = reach(server)
-    survey = engine.survey(target)
+    with circuit.through(server) as (engine, target):
+        survey = engine.survey(target)
     return " ".join(_left(server, survey)), survey.checked_at
 
 

@@ -6,10 +6,9 @@ from django.db.models import Count, Q
 
 from apps.catalog.models import Server
 from apps.core import clock
-from apps.grants import leases
+from apps.grants import circuit, leases
 from apps.grants.models import Grant
 from apps.grants.states import LIVE
-from apps.grants.target import reach
 
 
 class Unused(NamedTuple):
@@ -37,7 +36,7 @@ def drop_unused_scopes(*, server_id: str) -> None:
         pairs = [(row.role, row.datname) for row in unused() if row.server == server_id]
         if not pairs:
             return
-        engine, target = reach(Server.objects.get(pk=server_id))
-        gone = engine.drop_scopes(target, pairs)
+        with circuit.through(Server.objects.get(pk=server_id)) as (engine, target):
+            gone = engine.drop_scopes(target, pairs)
         over = Grant.objects.filter(server=server_id, scope_role__in=gone).exclude(status__in=LIVE)
         over.update(scope_gone_at=clock.now())

@@ -14,10 +14,10 @@ from apps.core import clock
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import CutWhy, SessionCut, SessionLimits, SessionUse
+from apps.grants import circuit
 from apps.grants.models import Continuity, Grant
 from apps.grants.record import WORKER, record
 from apps.grants.states import GrantStatus
-from apps.grants.target import reach
 
 _COUNTED: Final = ("sessions_live", "sessions_seen", "sessions_cut", "first_used_at", "last_used_at")
 _TOLD_LATELY: Final = 50  # entries about one grant: more sessions than it may have at a time
@@ -31,8 +31,8 @@ WHY: Final = {
 def look_at_sessions(*, server_id: str) -> None:
     """One look at one server, which ends what stands in others' way. Between two looks a session may come and go."""
     server = Server.objects.get(pk=server_id)
-    engine, target = reach(server)
-    uses = {use.login: use for use in engine.sessions(target, _limits(server))}
+    with circuit.through(server) as (engine, target):
+        uses = {use.login: use for use in engine.sessions(target, _limits(server))}
     _keep(server, uses)
 
 

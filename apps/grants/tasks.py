@@ -9,8 +9,9 @@ from django_q.tasks import async_task
 
 from apps.catalog import services as catalog
 from apps.catalog import suggestions
+from apps.catalog.models import Server
 from apps.engines.base import EngineError
-from apps.grants import health, services
+from apps.grants import circuit, health, services
 
 log = logging.getLogger(__name__)
 
@@ -113,14 +114,18 @@ def beat(cluster: str) -> None:
 
 @guarded
 def preflight(server_id: str) -> None:
-    catalog.run_preflight(server_id=server_id)
+    server = Server.objects.get(pk=server_id)
+    if circuit.answers(server, at_once=server.check_wanted_at is not None) or server.checked_at is None:
+        catalog.run_preflight(server_id=server_id)
 
 
 @guarded
 def sync(database_id: str) -> None:
-    catalog.run_sync(database_id=database_id)
+    if circuit.answers(Server.objects.get(databases=database_id)):
+        catalog.run_sync(database_id=database_id)
 
 
 @guarded
 def suggest(database_id: str) -> None:
-    suggestions.run_suggest(database_id)
+    if circuit.answers(Server.objects.get(databases=database_id)):
+        suggestions.run_suggest(database_id)

@@ -115,7 +115,7 @@ def prepared(server: TargetServer) -> Iterator[Shop]:
 
 def _forget_roles(server: TargetServer) -> None:
     with server.admin() as admin:
-        mine = "SELECT rolname FROM pg_roles WHERE rolname ~ '^(jit_|jitscope_|owner_shop_)'"
+        mine = "SELECT rolname FROM pg_roles WHERE rolname ~ '^(jit_|jitscope_|owner_shop_|jitportal_graveyard_)'"
         for (role,) in admin.execute(mine).fetchall():
             with contextlib.suppress(psycopg.Error):
                 admin.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))

@@ -128,22 +128,6 @@ def test_close_logins_when_the_login_left_things_everywhere(engine: PostgresEngi
     shop.server.drop_database(elsewhere)
 
 
-def test_close_logins_when_others_depend_on_what_it_left(engine: PostgresEngine, shop: Shop) -> None:
-    shop.run("GRANT CREATE, USAGE ON SCHEMA hr TO PUBLIC")
-    spec = opened(engine, shop)
-    with shop.login(PASSWORD, spec.login) as alice:
-        alice.execute("CREATE TABLE hr.mine AS SELECT 1 AS one")
-    shop.run("CREATE VIEW hr.theirs AS SELECT * FROM hr.mine")
-    (closed,) = close(engine, shop, spec)
-    assert not closed.dropped
-    assert f"left objects in the database “{shop.database}”" in closed.leftover
-    assert shop.value("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", [spec.login]) is False
-    assert shop.value("SELECT count(*) FROM hr.theirs") == 1
-    shop.run("DROP VIEW hr.theirs")
-    (closed,) = close(engine, shop, spec)
-    assert closed.dropped
-
-
 def test_close_logins_when_a_dba_gave_it_rights_by_hand(engine: PostgresEngine, shop: Shop) -> None:
     spec = opened(engine, shop)
     shop.run(f"GRANT SELECT ON hr.salaries TO {spec.login}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from apps.catalog.models import Server
     from tests.factories import Cast
 
-_TABLES = """
+TABLES = """
 CREATE SCHEMA sales; CREATE SCHEMA stock; CREATE SCHEMA hr; CREATE SCHEMA "Odd.Name";
 CREATE TABLE sales.orders (id int PRIMARY KEY, customer_id int, placed_at timestamptz);
 CREATE TABLE sales.order_lines (order_id int, product_id int, quantity int);
@@ -36,7 +36,7 @@ def databases(target: TargetServer) -> dict[str, str]:
     for slug in ("shop", "shop-staging"):
         made[slug] = target.create_database()
         with target.admin(made[slug]) as admin:
-            admin.execute(_TABLES)
+            admin.execute(TABLES)
     return made
 
 

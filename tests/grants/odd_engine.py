@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from apps.catalog import targets
-from apps.engines.base import Closed, LoginSpec, Opened, Target, TargetUnavailable
+from apps.engines.base import Closed, LoginSpec, Opened, Target, TargetUnavailable, unheard
 from apps.engines.postgresql import PostgresEngine
 
 LOST = TargetUnavailable("The connection to the server was lost; it will be tried again.")
@@ -45,9 +45,11 @@ class OddEngine(PostgresEngine):
         self._happen("after_open")
         return self.change(opened)
 
-    def close_logins(self, target: Target, logins: Sequence[str]) -> list[Closed]:
+    def close_logins(
+        self, target: Target, logins: Sequence[str], proven: Callable[[Sequence[Closed]], None] = unheard
+    ) -> list[Closed]:
         self._happen("before_close")
-        closed = super().close_logins(target, logins)
+        closed = super().close_logins(target, logins, proven)
         self._happen("after_close")
         return closed
 

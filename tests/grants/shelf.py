@@ -18,6 +18,7 @@ from apps.engines.base import (
     Survey,
     Target,
     TargetUnavailable,
+    unheard,
 )
 from apps.engines.postgresql import PostgresEngine
 
@@ -53,14 +54,22 @@ class Shelf(PostgresEngine):
         evidence = Evidence(checked_at=clock.now(), reach=(), findings=(), views=self.views)
         return Opened(opened_at=opened_at, valid_until=until, scope_role="jitscope_x", evidence=evidence)
 
-    def close_logins(self, target: Target, logins: Sequence[str]) -> list[Closed]:
+    def now(self, target: Target) -> datetime:
+        self._may_fail(Fault.BEFORE, Fault.AFTER)
+        return clock.now()
+
+    def close_logins(
+        self, target: Target, logins: Sequence[str], proven: Callable[[Sequence[Closed]], None] = unheard
+    ) -> list[Closed]:
         self._may_fail(Fault.BEFORE)
         now = clock.now()
         for login in logins:
             if self.logins.pop(login, None):
                 self.closed_at[login] = now
         self._may_fail(Fault.AFTER)
-        return [Closed(login, locked_at=now, sessions_ended=0, clean_at=now, dropped=True) for login in logins]
+        closed = [Closed(login, locked_at=now, sessions_ended=0, clean_at=now, dropped=True) for login in logins]
+        proven(closed)
+        return closed
 
     def extend_login(self, target: Target, login: str, reference: str, until: datetime) -> datetime:
         self._may_fail(Fault.BEFORE, Fault.REFUSED)

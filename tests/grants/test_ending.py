@@ -7,7 +7,7 @@ import pytest
 from apps.core import clock
 from apps.engines.base import Closed
 from apps.grants import services
-from apps.grants.models import Grant
+from apps.grants.models import Grant, ServerState
 from apps.grants.states import GrantStatus
 from tests.factories import Cast
 from tests.grants.conftest import LeftBehind
@@ -135,11 +135,10 @@ def test_end_due_ends_the_others_when_one_login_may_not_be_touched(
 def test_end_due_stays_at_it_when_the_role_cannot_be_dropped(
     people: Cast, target: TargetServer, left_behind: LeftBehind
 ) -> None:
-    """Access is zero at once; what the login owns and others depend on is for a person to clear."""
+    """Access is zero at once; what somebody has given the login by hand is for a person to clear."""
     grant = active(people.alice, minutes=1)
     with target.admin(grant.database.datname) as admin:
-        admin.execute(f"CREATE TABLE public.mine (id int); ALTER TABLE public.mine OWNER TO {grant.login}")
-        admin.execute("CREATE VIEW public.others AS SELECT id FROM public.mine")
+        admin.execute(f"GRANT SELECT ON hr.employees TO {grant.login}")
         try:
             with clock.shifted(after(grant)):
                 services.end_due(server_id=grant.server_id)
@@ -148,13 +147,36 @@ def test_end_due_stays_at_it_when_the_role_cannot_be_dropped(
             assert grant.proof is not None
             clean_at = grant.proof["clean_at"]
         finally:
-            admin.execute("DROP VIEW public.others")
+            admin.execute(f"REVOKE SELECT ON hr.employees FROM {grant.login}")
 
     with clock.shifted(after(grant) + A_MOMENT):
         services.end_due(server_id=grant.server_id)
     now_in(grant, GrantStatus.ENDED)
     assert grant.proof["clean_at"] == clean_at
     assert left_behind.roles(grant.login) == []
+
+
+def test_end_due_buries_what_others_need_when_the_login_owned_it(
+    people: Cast, target: TargetServer, left_behind: LeftBehind
+) -> None:
+    grant = active(people.alice, minutes=1)
+    with target.admin(grant.database.datname) as admin:
+        admin.execute(f"CREATE TABLE public.mine (id int); ALTER TABLE public.mine OWNER TO {grant.login}")
+        admin.execute("CREATE VIEW public.others AS SELECT id FROM public.mine")
+        try:
+            with clock.shifted(after(grant)):
+                services.end_due(server_id=grant.server_id)
+        finally:
+            admin.execute("DROP TABLE public.mine CASCADE")
+
+    now_in(grant, GrantStatus.ENDED)
+    assert left_behind.roles(grant.login) == []
+    (left,) = ServerState.objects.get(server=grant.server_id).graveyard
+    assert (left["login"], left["object"]) == (grant.login, "table public.mine")
+    assert left["database"] == grant.database.datname
+    assert sorted(told(grant)[-2:]) == ["grant.ended", "objects.left"]
+    services.end_due(server_id=grant.server_id)
+    assert told(grant).count("objects.left") == 1
 
 
 def test_end_due_is_not_over_when_sessions_are_not_proven_gone(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +192,7 @@ def test_end_due_is_not_over_when_sessions_are_not_proven_gone(people: Cast, mon
 
 
 def _leaves_out() -> Callable[..., list[Closed]]:
-    return lambda target, logins: []
+    return lambda target, logins, proven: []
 
 
 def test_end_due_ends_many_at_once_when_they_are_due_together(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

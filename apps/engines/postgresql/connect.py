@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import PQGen
 
 from apps.engines.base import Refused, Target, TargetUnavailable, Tls
 from apps.engines.postgresql.errors import translated
@@ -19,6 +21,10 @@ from apps.engines.postgresql.errors import translated
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 CONNECT_SECONDS = 5
+# After so long without a word the server is asked, in a session of its own, whether it is there at all.
+SILENT_SECONDS = 4
+# Over every timeout that is set on the server: nobody else ends a wait for a single backend that hangs.
+LONGEST_SECONDS = 90
 
 # Set by name, so that what this version or minor of the server does not know is left out.
 _SETTINGS = {
@@ -39,6 +45,47 @@ _APPLY = """
 SELECT pg_catalog.set_config(key, value, false) FROM pg_catalog.jsonb_each_text(%s::pg_catalog.jsonb)
 WHERE pg_catalog.current_setting(key, true) IS NOT NULL
 """
+
+
+class Patient(psycopg.Connection[tuple[Any, ...]]):
+    """Waits for a slow statement, and not for a server that is gone.
+
+    A machine that has stopped working may still acknowledge packets (SIGSTOP, a full disk), so that neither
+    keepalives nor the server's own timeouts end a call.
+    """
+
+    parameters: dict[str, Any]
+
+    def wait(self, gen: PQGen[Any], *given: Any, **more: Any) -> Any:
+        return super().wait(self._while_answered(gen), *given, **more)
+
+    def _while_answered(self, gen: PQGen[Any]) -> PQGen[Any]:
+        """`gen`, which is also resumed every now and then when nothing has come."""
+        began = heard = time.monotonic()
+        try:
+            state = next(gen)
+            while True:
+                ready = yield state
+                now = time.monotonic()
+                if ready:
+                    heard = now
+                elif now - began > LONGEST_SECONDS or (now - heard > SILENT_SECONDS and not self._is_answered()):
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError("the server has stopped answering")
+                elif now - heard > SILENT_SECONDS:
+                    heard = time.monotonic()
+                state = gen.send(ready)
+        except StopIteration as done:
+            return done.value
+
+    def _is_answered(self) -> bool:
+        try:
+            psycopg.connect(**self.parameters).close()
+        except psycopg.errors.ConnectionTimeout:
+            return False
+        except psycopg.OperationalError:
+            return True  # a no is an answer: it may have no connection left for us
+        return True
 
 
 class SignInFailed(TargetUnavailable):
@@ -71,9 +118,10 @@ def _connected(target: Target, database: str) -> Iterator[Connection]:
     with ExitStack() as stack:
         parameters = _parameters(target, database) | _tls(target, stack)
         try:
-            connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None)
+            connection = Patient.connect(**parameters, autocommit=True, prepare_threshold=None)
         except psycopg.OperationalError as error:
             raise _sign_in_failed(target, database, error) from error
+        connection.parameters = parameters
         with connection:
             connection.execute(_APPLY, [json.dumps(_SETTINGS)])
             yield connection

@@ -1,5 +1,9 @@
-"""Unmaking logins: locked and committed, cut until none is left, cleaned up, dropped, read back."""
+"""Unmaking logins: locked and committed, cut until none is left, cleaned up, dropped, read back.
 
+All at once, and none waits for another: one that resists has its turn when the others are gone.
+"""
+
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -10,39 +14,65 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from apps.engines.base import Closed, EngineError, Refused, Target, TargetBusy
-from apps.engines.postgresql import names, roles
+from apps.engines.base import Closed, EngineError, Refused, Target, TargetBusy, unheard
+from apps.engines.postgresql import graveyard, leftovers, names, roles
 from apps.engines.postgresql.connect import Connection, batch, session
 from apps.engines.postgresql.errors import explained, retried
-from apps.engines.postgresql.leftovers import Ending, drop_owned, roll_back_prepared
+from apps.engines.postgresql.leftovers import Ending
 from apps.engines.postgresql.queries import query
 
 # A session that had passed the password check when the login was locked shows up a little later (field notes R7).
 CLEAN_SCANS = 3
 _BETWEEN_CLEAN_SCANS = 0.06
 _BETWEEN_CUTS = 0.02
+# Seconds that one call spends on what resists; the caller comes back.
 _PATIENCE = 10.0
+# Dropped, read back and told at once, before the sessions of the others are looked at again.
+_PORTION = 128
+_HELD_AT_ONCE = 8  # sessions that stand in line for a lock, each for one login
 _HELD_UP = ("55P03", "XX000", "40P01")
+_WAIT_BRIEFLY = sql.SQL("SET LOCAL lock_timeout = '100ms'")
 _CUT_ORPHANS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IS NULL AND usesysid > 0;"
 
+Tell = Callable[[list[Closed]], None]
 
-def close_logins(target: Target, logins: Sequence[str]) -> list[Closed]:
+
+def close_logins(
+    target: Target, logins: Sequence[str], proven: Callable[[Sequence[Closed]], None] = unheard
+) -> list[Closed]:
     """As the contract says. A login of another portal is left out; Refused if there is no other."""
-    wanted = sorted({names.checked_login(login) for login in logins})
-    return retried(lambda: _close(target, wanted)) if wanted else []
+    wanted = {names.checked_login(login) for login in logins}
+    deadline, closed = time.monotonic() + _PATIENCE, list[Closed]()
+
+    def tell(portion: list[Closed]) -> None:
+        closed.extend(portion)
+        if portion:
+            proven(portion)
+
+    def attempt() -> None:
+        rest = sorted(wanted - {one.login for one in closed})
+        reason = _close(target, rest, tell, deadline) if rest else None
+        if reason and not closed:
+            raise reason
+
+    retried(attempt, until=deadline)
+    return closed
 
 
-def _close(target: Target, logins: list[str]) -> list[Closed]:
+def _close(target: Target, logins: list[str], tell: Tell, deadline: float) -> EngineError | None:
+    """Returns what is in the way of those that are left, of one of them."""
     with session(target, doing="ending logins") as connection:
         found = _found(connection, target, logins)
         ours = [one for one in found if names.is_ours(target.portal_id, one.comment)]
         absent = sorted(set(logins) - {one.login for one in found})
-        clean = _cut(connection, _lock(connection, target, ours))
-        _drop(connection, target, clean)
-        closed = [*_absent(connection, absent), *_read_back(connection, clean)]
-    if not closed:
-        raise _reason(found, ours, absent)
-    return closed
+        tell(_absent(connection, target, absent))
+        held = _lock(connection, ours)
+        _end(connection, target, [one for one in ours if one.locked_at], tell, deadline)
+        for some in _portions(held, _HELD_AT_ONCE):
+            if some[0] is held[0] or time.monotonic() < deadline:
+                _lock_against_resistance(connection, target, some)
+                _end(connection, target, [one for one in some if one.locked_at], tell, deadline)
+    return _reason(found, ours, absent)
 
 
 def _found(connection: Connection, target: Target, logins: list[str]) -> list[Ending]:
@@ -51,19 +81,20 @@ def _found(connection: Connection, target: Target, logins: list[str]) -> list[En
         return cursor.execute(query("found"), parameters).fetchall()
 
 
-def _lock(connection: Connection, target: Target, endings: list[Ending]) -> list[Ending]:
-    """NOLOGIN for all before anything else; those that could not be locked are left out."""
-    # Short: what is in the way is seen to one by one, and nobody waits for another's.
-    at_once = sql.SQL("SET LOCAL lock_timeout = '300ms'; ")
-    _try(connection, [one for one in endings if not one.locked], lambda one: at_once + _locking(one))
-    deadline = time.monotonic() + _PATIENCE
-    for one in endings:
-        if one.failure and one.failure.sqlstate in _HELD_UP and time.monotonic() < deadline:
-            _lock_against_resistance(connection, target, one)
+def _lock(connection: Connection, endings: list[Ending]) -> list[Ending]:
+    """NOLOGIN for all before anything else; returns those that somebody holds, in any order, to be locked later."""
+    # Short, and those that are held once more alone: nobody waits for another's.
+    _try(connection, [one for one in endings if not one.locked], _locking)
+    _mark_locked(connection, endings)
+    held = [one for one in endings if one.failure and one.failure.sqlstate in _HELD_UP]
+    random.shuffle(held)  # where time is short, another one has the first turn next time
+    return held
+
+
+def _mark_locked(connection: Connection, endings: list[Ending]) -> None:
     locked_at = _clock(connection)
     for one in endings:
         one.locked_at = None if one.failure else locked_at
-    return [one for one in endings if one.locked_at]
 
 
 def _locking(one: Ending) -> sql.Composed:
@@ -71,18 +102,21 @@ def _locking(one: Ending) -> sql.Composed:
     return lock.format(one.identifier)
 
 
-def _lock_against_resistance(connection: Connection, target: Target, one: Ending) -> None:
+def _lock_against_resistance(connection: Connection, target: Target, endings: list[Ending]) -> None:
     """A login holds its role by changing its own password in a transaction that it leaves open, and can sign in again
     and again to do so. We stand in the same queue while all who are in it are cut: so we come first.
     """
-    roll_back_prepared(connection, target, [one])
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting = pool.submit(_lock_alone, target, one)
-        while not waiting.done():
-            if _scan(connection, [one]):
-                _terminate(connection, [one])
-            wait([waiting], timeout=_BETWEEN_CUTS)
-        one.failure = waiting.result()
+    leftovers.roll_back_prepared(connection, target, endings)
+    with ThreadPoolExecutor(max_workers=len(endings)) as pool:
+        waiting = {pool.submit(_lock_alone, target, one): one for one in endings}
+        rest = set(waiting)
+        while rest:
+            if _scan(connection, endings):
+                _terminate(connection, endings)
+            _, rest = wait(rest, timeout=_BETWEEN_CUTS)
+        for future, one in waiting.items():
+            one.failure = future.result()
+    _mark_locked(connection, endings)
 
 
 def _lock_alone(target: Target, one: Ending) -> psycopg.Error | None:
@@ -90,21 +124,44 @@ def _lock_alone(target: Target, one: Ending) -> psycopg.Error | None:
         return _failure(connection, [*roles.become_maker(connection, one.login), _locking(one)])
 
 
-def _cut(connection: Connection, endings: list[Ending]) -> list[Ending]:
-    """Terminate until three scans in a row find nothing, each login by itself; returns the clean ones."""
-    waiting, deadline = list(endings), time.monotonic() + _PATIENCE
-    while waiting and time.monotonic() < deadline:
-        dirty = _scan(connection, waiting)
-        now = _clock(connection)
-        for one in waiting:
-            one.clean_scans = 0 if one.login in dirty else one.clean_scans + 1
-            one.clean_at = now if one.clean_scans == CLEAN_SCANS else None
-        waiting = [one for one in waiting if not one.clean_at]
-        if dirty:
-            _terminate(connection, [one for one in waiting if one.login in dirty])
-        if waiting:
+def _end(connection: Connection, target: Target, endings: list[Ending], tell: Tell, deadline: float) -> None:
+    """Sessions and roles of locked logins. Those that are clean go, while the sessions of others are still cut."""
+    cutting, clean, laden = sorted(endings, key=_creator), list[Ending](), list[Ending]()
+    while clean or (cutting and time.monotonic() < deadline):
+        dirty = _cut(connection, cutting)
+        proven = [one for one in cutting if one.clean_at]
+        cutting = [one for one in cutting if not one.clean_at]
+        burden = leftovers.burdened(connection, proven) if proven else set()
+        laden += [one for one in proven if one.oid in burden]
+        clean += [one for one in proven if one.oid not in burden]
+        portion, clean = clean[:_PORTION], clean[_PORTION:]
+        if portion:
+            _drop(connection, portion)
+            tell(_read_back(connection, target, portion))
+        elif cutting:
             time.sleep(_BETWEEN_CUTS if dirty else _BETWEEN_CLEAN_SCANS)
-    return [one for one in endings if one.clean_at]
+    random.shuffle(laden)
+    for number, one in enumerate(laden):
+        if number == 0 or time.monotonic() < deadline:
+            _clean_up(connection, target, one)
+            _drop(connection, [one])
+        else:
+            one.leftover = f"{one.login} has left things behind; cleaning up goes on at the next try."
+    tell(_read_back(connection, target, laden))
+
+
+def _cut(connection: Connection, endings: list[Ending]) -> set[str]:
+    """One look: whoever has sessions loses them; three clean looks in a row are the proof. Returns who had some."""
+    if not endings:
+        return set()
+    dirty = _scan(connection, endings)
+    now = _clock(connection)
+    for one in endings:
+        one.clean_scans = 0 if one.login in dirty else one.clean_scans + 1
+        one.clean_at = now if one.clean_scans == CLEAN_SCANS else None
+    if dirty:
+        _terminate(connection, [one for one in endings if one.login in dirty])
+    return dirty
 
 
 def _scan(connection: Connection, endings: list[Ending]) -> set[str]:
@@ -125,12 +182,13 @@ def _terminate(connection: Connection, endings: list[Ending]) -> None:
         batch(connection, [*leader, cut.format([one.oid for one in group])])
 
 
-def _drop(connection: Connection, target: Target, endings: list[Ending]) -> None:
-    """What they own and what names them, in every database, then the roles. What is in the way becomes `leftover`."""
-    for one in endings:
-        one.leftover = ""
-    roll_back_prepared(connection, target, endings)
-    drop_owned(connection, target, endings)
+def _clean_up(connection: Connection, target: Target, one: Ending) -> None:
+    """What it owns and what names it, in every database. What is in the way becomes `leftover`."""
+    leftovers.roll_back_prepared(connection, target, [one])
+    leftovers.drop_owned(connection, target, [one])
+
+
+def _drop(connection: Connection, endings: list[Ending]) -> None:
     free = [one for one in endings if not one.leftover]
     _try(connection, free, lambda one: sql.SQL("DROP ROLE IF EXISTS {}").format(one.identifier))
     for one in free:
@@ -140,7 +198,12 @@ def _drop(connection: Connection, target: Target, endings: list[Ending]) -> None
             one.leftover = f"The role cannot be dropped: {diagnosis.message_primary}. {detail}".strip()
 
 
-def _read_back(connection: Connection, endings: list[Ending]) -> list[Closed]:
+def _read_back(connection: Connection, target: Target, endings: list[Ending]) -> list[Closed]:
+    if not endings:
+        return []
+    left = graveyard.left(connection, target, [one.login for one in endings])
+    for one in endings:
+        one.left = left.get(one.login, ())
     parameters = {"oids": [one.oid for one in endings], "roles": [one.role for one in endings]}
     traces = {oid: rest for oid, *rest in connection.execute(query("traces"), parameters)}
     return [closed for one in endings if (closed := _closed(one, *traces[one.oid]))]
@@ -158,15 +221,18 @@ def _closed(one: Ending, sessions: int, prepared: int, objects: int, role: bool)
         clean_at=one.clean_at,
         dropped=dropped,
         leftover=leftover,
+        left=one.left,
     )
 
 
-def _absent(connection: Connection, logins: list[str]) -> list[Closed]:
+def _absent(connection: Connection, target: Target, logins: list[str]) -> list[Closed]:
     """Already gone. Not believed while the session of some role that no longer exists is open: it may be theirs."""
     if not logins or _orphans(connection):
         return []
-    now = _clock(connection)
-    return [Closed(login=login, locked_at=now, sessions_ended=0, clean_at=now, dropped=True) for login in logins]
+    now, left = _clock(connection), graveyard.left(connection, target, logins)
+    return [
+        Closed(login, now, sessions_ended=0, clean_at=now, dropped=True, left=left.get(login, ())) for login in logins
+    ]
 
 
 def _orphans(connection: Connection) -> int:
@@ -178,9 +244,10 @@ def _orphans(connection: Connection) -> int:
 
 
 def _reason(found: list[Ending], ours: list[Ending], absent: list[str]) -> EngineError:
-    """Why not one of the logins could be closed."""
-    if ours and ours[0].failure:
-        return explained(ours[0].failure, f"locking {ours[0].login}")
+    """Why a login could not be closed, where not one could."""
+    for one in ours:
+        if one.failure and not one.locked_at:
+            return explained(one.failure, f"locking {one.login}")
     if ours:
         return TargetBusy(f"{ours[0].login} is locked, but its sessions have not all ended yet; try again.")
     if absent:
@@ -192,16 +259,17 @@ def _reason(found: list[Ending], ours: list[Ending], absent: list[str]) -> Engin
 
 
 def _try(connection: Connection, endings: list[Ending], statement: Callable[[Ending], sql.Composable]) -> None:
-    """The same for each login: all of a creator's in one go, one by one where that failed. Sets `failure`."""
+    """The same for each login: all of a creator's in one go; those of a creator where that failed one by one, when all
+    others are done. Sets `failure`.
+    """
+    failed = []
     for leader, group in _by_creator(connection, endings):
-        try:
-            batch(connection, [*leader, *(statement(one) for one in group)])
-        except psycopg.Error:
-            for one in group:
-                one.failure = _failure(connection, [*leader, statement(one)])
-        else:
-            for one in group:
-                one.failure = None
+        failure = _failure(connection, [_WAIT_BRIEFLY, *leader, *map(statement, group)])
+        for one in group:
+            one.failure = failure
+        failed += [(leader, one) for one in group if failure]
+    for leader, one in failed:
+        one.failure = _failure(connection, [_WAIT_BRIEFLY, *leader, statement(one)])
 
 
 def _failure(connection: Connection, statements: list[sql.Composable]) -> psycopg.Error | None:
@@ -218,13 +286,18 @@ def _by_creator(
     connection: Connection, endings: Iterable[Ending]
 ) -> Iterator[tuple[list[sql.Composable], list[Ending]]]:
     """Logins with the statement that must come first, so that as many as can be share a transaction."""
-
-    def creator(one: Ending) -> str:
-        return names.maker_name(one.login)
-
-    for _, group in groupby(sorted(endings, key=creator), key=creator):
+    for _, group in groupby(sorted(endings, key=_creator), key=_creator):
         alike = list(group)
         yield roles.become_maker(connection, alike[0].login), alike
+
+
+def _creator(one: Ending) -> str:
+    return names.maker_name(one.login)
+
+
+def _portions(endings: list[Ending], size: int) -> Iterator[list[Ending]]:
+    for start in range(0, len(endings), size):
+        yield endings[start : start + size]
 
 
 def _clock(connection: Connection) -> datetime:

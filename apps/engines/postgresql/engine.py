@@ -1,6 +1,6 @@
 """The engine: each method of the contract, from the module that knows how."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from apps.engines.base import (
@@ -18,6 +18,7 @@ from apps.engines.base import (
     TableInfo,
     TableName,
     Target,
+    unheard,
 )
 from apps.engines.masks import Mask
 from apps.engines.postgresql import (
@@ -70,8 +71,10 @@ class PostgresEngine:
     def open_login(self, target: Target, spec: LoginSpec) -> Opened:
         return logins.open_login(target, spec)
 
-    def close_logins(self, target: Target, logins: Sequence[str]) -> list[Closed]:
-        return ending.close_logins(target, logins)
+    def close_logins(
+        self, target: Target, logins: Sequence[str], proven: Callable[[Sequence[Closed]], None] = unheard
+    ) -> list[Closed]:
+        return ending.close_logins(target, logins, proven)
 
     def drop_scopes(self, target: Target, scope_roles: Iterable[tuple[str, str]]) -> list[str]:
         return scope_ending.drop_scopes(target, scope_roles)

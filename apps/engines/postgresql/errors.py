@@ -48,11 +48,15 @@ def explained(error: psycopg.Error, doing: str) -> EngineError:
     return EngineError(f"The server failed while {doing}: {said or type(error).__name__} ({state}).", sqlstate=state)
 
 
-def retried(act: Callable[[], T]) -> T:
-    """Run an idempotent act again while the target is busy, a few times, each a little later."""
+def retried(act: Callable[[], T], *, until: float = float("inf")) -> T:
+    """Run an idempotent act again while the target is busy, a few times, each a little later; the last time before the
+    monotonic time `until`.
+    """
     for attempt in range(1, _ATTEMPTS):
         try:
             return act()
         except TargetBusy:
+            if time.monotonic() >= until:
+                raise
             time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - spreads, guards nothing
     return act()

@@ -9,8 +9,8 @@ from itertools import groupby
 import psycopg
 from psycopg import sql
 
-from apps.engines.base import EngineError, Target
-from apps.engines.postgresql import roles
+from apps.engines.base import EngineError, LeftObject, Target
+from apps.engines.postgresql import graveyard, roles
 from apps.engines.postgresql.connect import Connection, batch, makers_apply, session
 
 
@@ -28,6 +28,7 @@ class Ending:
     clean_scans: int = 0
     cut: set[int] = field(default_factory=set)  # pids
     leftover: str = ""
+    left: tuple[LeftObject, ...] = ()
     failure: psycopg.Error | None = None  # of the last statement on it
 
     @property
@@ -52,8 +53,18 @@ def roll_back_prepared(connection: Connection, target: Target, endings: list[End
             there.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
 
 
+def burdened(connection: Connection, endings: list[Ending]) -> set[int]:
+    """Oids of those that own or hold anything in any database, or have prepared a transaction: most never do."""
+    statement = """
+        SELECT refobjid FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = ANY (%s::oid[])
+        UNION SELECT r.oid FROM pg_prepared_xacts p JOIN pg_roles r ON r.rolname = p.owner WHERE r.oid = ANY (%s::oid[])
+    """
+    oids = [one.oid for one in endings]
+    return {oid for (oid,) in connection.execute(statement, [oids, oids])}
+
+
 def drop_owned(connection: Connection, target: Target, endings: list[Ending]) -> None:
-    """Only where pg_shdepend says so, and never reassigned: another owner would lend it rights (field notes R9)."""
+    """Only where pg_shdepend says so. What others depend on goes to the login's graveyard."""
     by_oid = {one.oid: one for one in endings}
     statement = """
         SELECT DISTINCT d.refobjid, coalesce(b.datname::text, current_database()::text)
@@ -67,7 +78,14 @@ def drop_owned(connection: Connection, target: Target, endings: list[Ending]) ->
                 _keeping_leftover(one, f"objects in the database “{database}”"),
                 session(target, database, doing=f"dropping what {one.login} owns") as there,
             ):
-                batch(there, _dropping_owned(there, one))
+                _drop_owned(there, target, one)
+
+
+def _drop_owned(there: Connection, target: Target, one: Ending) -> None:
+    try:
+        batch(there, _dropping_owned(there, one))
+    except psycopg.errors.DependentObjectsStillExist:
+        graveyard.bury(there, target, one.login, one.identifier)
 
 
 def _dropping_owned(connection: Connection, one: Ending) -> list[sql.Composable]:

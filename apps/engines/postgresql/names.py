@@ -100,6 +100,11 @@ def maker_name(login: str) -> str:
     return f"jitportal_maker_{hashlib.sha256(login.encode()).digest()[0] % MAKERS}"
 
 
+def graveyard_name(login: str) -> str:
+    """Owns what this login has left behind and others need."""
+    return f"jitportal_graveyard_{login.rpartition('_')[2]}"
+
+
 def comment(portal_id: str, what: str) -> str:
     """What stands on a role, schema or view of ours; `what` is for the DBA who wonders about it."""
     return f"{_prefix(portal_id)}{what}"

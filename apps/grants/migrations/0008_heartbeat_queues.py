@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('grants', '0006_not_a_second_longer'),
+        ('grants', '0007_reconcile_is_wanted_in_the_catalog'),
     ]
 
     operations = [
