@@ -62,6 +62,11 @@ QUERIES = {
     "copy out": "COPY (SELECT * FROM {t}) TO STDOUT",
 }
 LOOKUPS = 20_000
+# By a client that waits for each answer: planned each time, and prepared once.
+CLIENT_LOOKUPS = 2_000
+CLIENT_ROUNDS = 15
+# Of a scope that is there, by turns.
+ISSUES = 25
 
 
 def target_of(cluster: Cluster) -> Target:
@@ -161,6 +166,8 @@ def reading(cluster: Cluster, rows: int, rounds: int) -> None:
                     if filters and "{key}" in query:
                         continue
                     compare(what, direct, through, query, rounds, table=table)
+                if not filters:
+                    looking_up(direct, through, rows, table=table)
 
 
 def compare(
@@ -185,6 +192,27 @@ def compare(
             print("      " + " | ".join(line.strip() for (line,) in connection.execute(explained.encode())))
 
 
+def looking_up(
+    direct: psycopg.Connection[Any], through: psycopg.Connection[Any], rows: int, *, table: TableName
+) -> None:
+    """A row by its key, over and over, from a client on the same machine."""
+    texts = (f"SELECT * FROM {table} WHERE id = %s", f"SELECT * FROM {table.name} WHERE id = %s")
+
+    def lookups(connection: psycopg.Connection[Any], text: str, *, prepare: bool) -> float:
+        keys = [(n * 7919) % rows + 1 for n in range(CLIENT_LOOKUPS)]
+        with connection.cursor() as cursor:
+            return timed(lambda: [cursor.execute(text.encode(), [key], prepare=prepare).fetchone() for key in keys])
+
+    for prepare in (False, True):
+        pairs = [
+            (lookups(direct, texts[0], prepare=prepare), lookups(through, texts[1], prepare=prepare))
+            for _ in range(CLIENT_ROUNDS + 1)
+        ][1:]
+        before, after = (median(times) / CLIENT_LOOKUPS * 1e6 for times in zip(*pairs, strict=True))
+        what = f"a client's lookup, {'prepared' if prepare else 'planned anew'}"
+        print(f"  {what:32} {after / before:5.2f} ×   ({before:.0f} µs → {after:.0f} µs)")
+
+
 def issuing(cluster: Cluster, rounds: int) -> None:
     """A hundred tables, twenty of them masked: for the first time, again, and one plain table."""
     name = "issuing"
@@ -200,30 +228,22 @@ def issuing(cluster: Cluster, rounds: int) -> None:
     plain = [TableName("plain", f"t{n}") for n in range(80)]
     classified = frozenset((table, "email") for table in hidden)
     known = frozenset((table, column) for table in plain for column in columns)
-    first, again, one = [], [], []
+
+    def issue(tables: tuple[TableName, ...], views: tuple[ViewedTable, ...] = ()) -> float:
+        spec = a_login(name, tables, views, classified=classified, known=known)
+        return timed(lambda: ENGINE.open_login(target_of(cluster), spec))
+
+    first = []
     for turn in range(rounds):
         masks = (("email", parse(f"partial({turn + 1},0)")),)
         views = tuple(ViewedTable(table, columns, masks) for table in hidden)
-        for times, spec in (
-            (first, a_login(name, (*hidden, *plain), views, classified=classified, known=known)),
-            (again, a_login(name, (*hidden, *plain), views, classified=classified, known=known)),
-            (one, a_login(name, (plain[turn],), classified=classified, known=known)),
-        ):
-            times.append(timed(lambda spec=spec: ENGINE.open_login(target_of(cluster), spec)))
-    one_again = [
-        timed(
-            lambda n=n: ENGINE.open_login(
-                target_of(cluster), a_login(name, (plain[n],), classified=classified, known=known)
-            )
-        )
-        for n in range(rounds)
-    ]
+        first.append(issue((*hidden, *plain), views))
+    issue((plain[0],))
+    pairs = [(issue((*hidden, *plain), views), issue((plain[0],))) for _ in range(ISSUES)]
+    again, one = (median(times) for times in zip(*pairs, strict=True))
     print("\nissuing, connecting included")
     print(f"  100 tables, 20 masked, first time {median(first):.3f} s; worst of {rounds}: {max(first):.3f} s")
-    print(
-        f"  the same scope again {median(again):.3f} s, one table with its scope there {median(one_again):.3f} s: "
-        f"{median(again) / median(one_again):.2f} ×"
-    )
+    print(f"  the same scope again {again:.3f} s, one table with its scope there {one:.3f} s: {again / one:.2f} ×")
 
 
 def closure(cluster: Cluster, tables: int) -> None:

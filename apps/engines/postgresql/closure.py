@@ -314,11 +314,11 @@ def unknown(spec: LoginSpec, columns: Iterable[tuple[TableName, str]]) -> dict[T
 def columns_of(connection: Connection, tables: Mapping[int, TableName]) -> list[tuple[TableName, str]]:
     """By table, in their order."""
     rows = connection.execute(
-        "SELECT attrelid, attname::text FROM pg_attribute"
-        " WHERE attrelid = ANY (%s) AND attnum > 0 AND NOT attisdropped ORDER BY attrelid, attnum",
+        "SELECT attrelid, array_agg(attname::text ORDER BY attnum) FROM pg_attribute"
+        " WHERE attrelid = ANY (%s) AND attnum > 0 AND NOT attisdropped GROUP BY attrelid ORDER BY attrelid",
         [list(tables)],
     )
-    return [(tables[oid], column) for oid, column in rows]
+    return [(tables[oid], column) for oid, columns in rows for column in columns]
 
 
 def quoted(*name: str) -> str:

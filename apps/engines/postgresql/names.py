@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import unicodedata
+from functools import lru_cache
 from typing import LiteralString
 
 from apps.engines.base import Level, Refused, Scope, TableName, ViewedTable
@@ -53,6 +54,7 @@ def checked_login(login: str) -> str:
     return login
 
 
+@lru_cache(maxsize=64)
 def scope_role_name(scope: Scope) -> str:
     """The same scope has the same role, whoever asks: database, rights, tables and views are in the name as a hash."""
     tables = [[table.schema, table.name] for table in sorted(scope.tables)]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from apps.engines.base import Evidence, LoginSpec, Reach, Refused, TableName
+from apps.engines.base import Evidence, Level, LoginSpec, Reach, Refused, TableName
 from apps.engines.postgresql import closure, exposure, names
 from apps.engines.postgresql.closure import Cascade, Held, Identity, Right, listed
 from apps.engines.postgresql.connect import Connection
@@ -98,6 +98,8 @@ def _unknown(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -
 
 
 def _cascades(connection: Connection, spec: LoginSpec, things: Sequence[Thing], views: Sequence[View]) -> list[Cascade]:
+    if spec.scope.level is not Level.CHANGE:
+        return []
     relations = {(table.schema, table.name): oid for oid, table in _direct(things).items()}
     relations |= {(view.schema, view.name): view.source_oid for view in views}
     starts = list(closure.starts(0, spec.scope.level, _approved(spec, things), relations))

@@ -13,9 +13,10 @@ from apps.engines.ties import EVERYTHING, Tie, TieKind
 Numbers = Mapping[int, str]  # position -> column
 
 ALL = (EVERYTHING,)
-# Of sql/ties.sql and sql/ties_of_rows.sql.
+# Of the queries below.
 _Row = tuple[int, list[str] | None, str, str, bool, list[int], list[str], str, str, list[str]]
-_QUERIES: Final = ("ties", "ties_of_rows")
+_QUERIES: Final = ("ties", "ties_of_writes", "ties_of_rows")
+_READING: Final = ("ties",)
 _KINDS = {kind.value: kind for kind in TieKind}
 # These tie a column alone: to another table, to where a row is, to who asks.
 _ALONE = frozenset(
@@ -37,11 +38,11 @@ class TableFacts:
     columns: dict[str, str]
 
 
-def read(connection: Connection, oids: Sequence[int]) -> dict[int, TableFacts]:
-    """Facts by oid; a relation that is not there is left out."""
+def read(connection: Connection, oids: Sequence[int], *, written: bool = True) -> dict[int, TableFacts]:
+    """Facts by oid; one that is not there is left out. Without `written`: not the ties that only writing tells."""
     rows = connection.execute(query("relations"), {"oids": list(oids)}).fetchall()
     numbers = {oid: {number: name for name, _, number in columns} for oid, *_, columns in rows}
-    found = ties(connection, numbers)
+    found = ties(connection, numbers, written=written)
     return {
         oid: TableFacts(
             primary_key=named(key, numbers[oid]),
@@ -60,13 +61,15 @@ def named(key: Iterable[int], numbers: Numbers) -> tuple[str, ...]:
     return tuple(numbers[number] for number in key) if all(number in numbers for number in key) else ()
 
 
-def ties(connection: Connection, relations: Mapping[int, Numbers]) -> dict[int, tuple[Tie, ...]]:
+def ties(
+    connection: Connection, relations: Mapping[int, Numbers], *, written: bool = True
+) -> dict[int, tuple[Tie, ...]]:
     """The ties of relations whose columns are known: oid -> sorted."""
     own: dict[int, list[Tie]] = {oid: [] for oid in relations}
     inherited: dict[int, list[Tie]] = defaultdict(list)
     if relations:
-        parameters = {"oids": list(relations)}
-        for row in chain.from_iterable(connection.execute(query(name), parameters) for name in _QUERIES):
+        parameters, queries = {"oids": list(relations)}, _QUERIES if written else _READING
+        for row in chain.from_iterable(connection.execute(query(name), parameters) for name in queries):
             root, names = row[:2]
             tie = _tie(row, relations[root])
             if tie.columns == ALL or len(tie.columns) > 1 or tie.kind in _ALONE:

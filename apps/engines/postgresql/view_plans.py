@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from psycopg import sql
 from psycopg.rows import class_row
@@ -17,6 +18,7 @@ from apps.engines.postgresql.table_facts import TableFacts
 _SHOWN = 8
 _ALIAS = sql.Identifier("source")
 _WRITES = ("INSERT", "UPDATE")
+_VIEWS = ("v", "m")
 
 Classified = frozenset[tuple[TableName, str]]
 
@@ -41,7 +43,7 @@ class Source:
 
     @property
     def is_view(self) -> bool:
-        return self.relkind in ("v", "m")
+        return self.relkind in _VIEWS
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def plans(connection: Connection, scope: Scope, classified: Classified, *, lock:
     sources = read_sources(connection, scope)
     if lock:
         _lock(connection, sources.values())
-    facts = table_facts.read(connection, [source.oid for source in sources.values() if source.oid is not None])
+    oids = [source.oid for source in sources.values() if source.oid is not None]
+    facts = table_facts.read(connection, oids, written=scope.level is Level.CHANGE)
     built_on = _built_on(connection, sources.values(), classified)
     elsewhere, schemas = masked_elsewhere(scope, classified), names.view_schemas(scope)
     found, problems = [], []
@@ -224,7 +227,8 @@ def _plan(schema: str, source: Source, viewed: ViewedTable, facts: TableFacts, h
     ordered = ties.needs_order(facts.ties, hidden)
     if ordered:
         _refuse_without_order(viewed, facts, hidden)
-    text = _text(schema, source, viewed, facts, ordered=ordered)
+    types = tuple((name, facts.columns[name]) for name in facts.columns if _uses(viewed, name))
+    text, digest = _text(schema, source.relkind, viewed, types, facts.primary_key if ordered else ())
     shown = Shown(
         view=names.quoted(TableName(schema, source.name)),
         table=names.quoted(source.table),
@@ -232,7 +236,6 @@ def _plan(schema: str, source: Source, viewed: ViewedTable, facts: TableFacts, h
         filters=tuple(map(str, viewed.filters)),
         ordered=ordered,
     )
-    digest = hashlib.sha256(text.as_string(None).encode()).hexdigest()[: names.DIGEST_LENGTH]
     return Plan(source, viewed, schema, text, digest, ("SELECT",), tuple(hidden), shown)
 
 
@@ -295,42 +298,54 @@ def _refuse_without_order(viewed: ViewedTable, facts: TableFacts, hidden: Sequen
         )
 
 
-def _text(schema: str, source: Source, viewed: ViewedTable, facts: TableFacts, *, ordered: bool) -> sql.Composed:
-    """Names are qualified by an alias: in ORDER BY a bare one would mean the column as it is shown."""
-    masks = dict(viewed.masks)
+def _uses(viewed: ViewedTable, column: str) -> bool:
+    return column in viewed.columns or any(one.column == column for one in viewed.filters)
+
+
+@lru_cache(maxsize=512)
+def _text(
+    schema: str, relkind: str, viewed: ViewedTable, types: tuple[tuple[str, str], ...], order: tuple[str, ...]
+) -> tuple[sql.Composed, str]:
+    """With its digest. Kept, as all of it follows from the arguments: who shares a scope has the same views.
+
+    Names are qualified by an alias: in ORDER BY a bare one would mean the column as it is shown.
+    """
+    masks, type_of = dict(viewed.masks), dict(types)
     shown = [
-        masking.expression(masks[column], column, facts.columns[column], stored=source.relkind != "v")
+        masking.expression(masks[column], column, type_of[column], stored=relkind != "v")
         if column in masks
         else _of_source(column)
         for column in viewed.columns
     ]
+    table = viewed.table
     parts = [
         sql.SQL("CREATE VIEW {} ({}) WITH ({}) AS SELECT {} FROM {} AS {}").format(
-            sql.Identifier(schema, source.name),
+            sql.Identifier(schema, table.name),
             sql.SQL(", ").join(map(sql.Identifier, viewed.columns)),
-            sql.SQL(_options(source, viewed)),
+            sql.SQL(_options(relkind, viewed)),
             sql.SQL(", ").join(shown),
-            sql.Identifier(source.schema, source.name),
+            sql.Identifier(table.schema, table.name),
             _ALIAS,
         )
     ]
     if viewed.filters:
-        conditions = [rowfilters.condition(one, facts.columns[one.column]) for one in viewed.filters]
+        conditions = [rowfilters.condition(one, type_of[one.column]) for one in viewed.filters]
         parts.append(sql.SQL(" WHERE ") + sql.SQL(" AND ").join(sql.SQL("({})").format(one) for one in conditions))
-    if ordered:
-        parts.append(sql.SQL(" ORDER BY ") + sql.SQL(", ").join(map(_of_source, facts.primary_key)))
+    if order:
+        parts.append(sql.SQL(" ORDER BY ") + sql.SQL(", ").join(map(_of_source, order)))
     if viewed.filters:
         parts.append(sql.SQL(" OFFSET {}").format(0))  # nothing is pushed down below the filter (field notes S8)
-    return sql.Composed(parts)
+    text = sql.Composed(parts)
+    return text, hashlib.sha256(text.as_string(None).encode()).hexdigest()[: names.DIGEST_LENGTH]
 
 
 def _of_source(column: str) -> sql.Composed:
     return sql.SQL("{}.{}").format(_ALIAS, sql.Identifier(column))
 
 
-def _options(source: Source, viewed: ViewedTable) -> str:
+def _options(relkind: str, viewed: ViewedTable) -> str:
     always = "security_barrier = true, security_invoker = false"
-    writable = not source.is_view and not viewed.filters and len(viewed.masks) < len(viewed.columns)
+    writable = relkind not in _VIEWS and not viewed.filters and len(viewed.masks) < len(viewed.columns)
     return f"{always}, check_option = cascaded" if writable else always
 
 

@@ -1,8 +1,8 @@
--- What ties columns of %(oids)s together: [root, names, kind, name, whole, numbers, events, schema, table, columns],
+-- What ties columns of %(oids)s together for whoever reads them: [root, names, kind, name, whole, numbers, events, schema, table, columns],
 -- where root is one of %(oids)s. The tie is its own and has numbers of its columns, or that of a partition or inheritance
 -- child and has their names. schema, table, columns: the other side of a foreign key.
 -- whole: it looks at the whole row, or runs a definer function, which may look anywhere. A node tree's whole row
--- (':varattno 0 ') is not in pg_depend, but in the columns of a check as number 0. What names a single column ties nothing.
+-- (':varattno 0 ') is not in pg_depend. What names a single column ties nothing, but for keys and where a row lies.
 -- OFFSET 0 and ARRAY(SELECT) keep the planner from reading a whole catalog where it has no statistics of it.
 WITH RECURSIVE
 tree(root, oid) AS (
@@ -22,12 +22,12 @@ running_definers AS MATERIALIZED (
 ),
 indexes AS MATERIALIZED (
   SELECT i.indrelid AS rel, i.indexrelid, c.relname::text AS name, NOT c.relispartition AS counts, i.indisunique,
-         i.indisexclusion, i.indexprs, i.indpred, i.indexprs IS NULL AND i.indpred IS NULL AS plain,
+         i.indisclustered, i.indisexclusion, i.indexprs, i.indpred, i.indexprs IS NULL AND i.indpred IS NULL AS plain,
          (i.indkey::int2[])[0:i.indnkeyatts - 1] AS keys, (i.indkey::int2[])[0:i.indnatts - 1] AS keys_and_included
   FROM pg_index i
   CROSS JOIN LATERAL (SELECT * FROM pg_class c WHERE c.oid = i.indexrelid OFFSET 0) AS c
   WHERE i.indrelid = ANY (ARRAY(SELECT oid FROM tree))
-    AND (i.indnatts > 1 OR i.indisexclusion OR i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+    AND (i.indnatts > 1 OR i.indisclustered OR i.indisexclusion OR i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
 ),
 -- What is not named in the catalog's own columns: the tree to be searched, and whose dependencies tell the rest.
 expressed(rel, kind, name, keys, node, classid, objid, counts) AS (
@@ -40,28 +40,19 @@ expressed(rel, kind, name, keys, node, classid, objid, counts) AS (
   CROSS JOIN LATERAL (
     SELECT * FROM pg_attribute a WHERE a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> '' OFFSET 0) AS a
   WHERE d.adrelid = ANY (ARRAY(SELECT oid FROM tree))
-  UNION ALL
-  SELECT p.polrelid, 'policy', p.polname::text, '{}', concat(p.polqual, p.polwithcheck), 'pg_policy'::regclass, p.oid, false
-  FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid AND c.relrowsecurity
-  WHERE p.polrelid = ANY (%(oids)s::oid[])
 ),
 looked AS (
   SELECT e.rel, e.kind, e.name, e.keys || coalesce(d.keys, '{}') AS keys, e.counts,
-         e.node ~ ':varattno 0 ' OR coalesce(d.elsewhere, false)
+         e.node ~ ':varattno 0 '
            OR (e.classid, e.objid) IN (SELECT classid, objid FROM running_definers) AS whole
   FROM expressed e
   CROSS JOIN LATERAL (
-    SELECT array_agg(p.refobjsubid::int2) FILTER (WHERE p.refobjid = e.rel) AS keys,
-           bool_or(p.refobjid <> e.rel) FILTER (WHERE e.kind = 'policy') AS elsewhere
+    SELECT array_agg(p.refobjsubid::int2) FILTER (WHERE p.refobjid = e.rel) AS keys
     FROM pg_depend p WHERE p.classid = e.classid AND p.objid = e.objid AND p.refclassid = 'pg_class'::regclass
   ) AS d
 ),
 keyed(rel, kind, name, keys, whole, counts) AS (
   SELECT rel, kind, name, keys, whole, counts FROM looked
-  UNION ALL
-  SELECT conrelid, 'check constraint', conname::text, coalesce(conkey, '{}'),
-         0 = ANY (conkey) OR oid IN (SELECT objid FROM running_definers WHERE classid = 'pg_constraint'::regclass), conislocal
-  FROM pg_constraint WHERE conrelid = ANY (ARRAY(SELECT oid FROM tree)) AND contype = 'c'
   UNION ALL
   SELECT rel, 'unique index', name, keys, false, counts
   FROM indexes WHERE indisunique AND plain AND cardinality(keys) > 1
@@ -69,6 +60,8 @@ keyed(rel, kind, name, keys, whole, counts) AS (
   SELECT rel, 'index', name, keys_and_included, false, counts
   FROM indexes
   WHERE plain AND NOT indisexclusion AND NOT (indisunique AND cardinality(keys) = cardinality(keys_and_included))
+  UNION ALL
+  SELECT rel, 'clustered index', name, keys, false, true FROM indexes WHERE indisclustered
   UNION ALL
   SELECT p.partrelid, 'partition key', c.relname::text,
          ARRAY(SELECT d.objsubid::int2 FROM pg_depend d  -- a key's columns depend on their table, not the other way round
@@ -82,14 +75,6 @@ keyed(rel, kind, name, keys, whole, counts) AS (
 foreign_keys(rel, kind, name, keys, other, other_keys, counts) AS MATERIALIZED (
   SELECT conrelid, 'foreign key', conname::text, conkey, confrelid, confkey, conparentid = 0
   FROM pg_constraint WHERE conrelid = ANY (ARRAY(SELECT oid FROM tree)) AND contype = 'f'
-  UNION ALL
-  SELECT DISTINCT c.confrelid, 'reference', c.conname::text, c.confkey, c.conrelid, c.conkey, true
-  FROM pg_depend d  -- confrelid has no index, what depends on a column has
-  CROSS JOIN LATERAL (
-    SELECT * FROM pg_constraint c
-    WHERE c.oid = d.objid AND c.confrelid = d.refobjid AND c.contype = 'f' AND c.conparentid = 0 OFFSET 0) AS c
-  WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (ARRAY(SELECT oid FROM tree)) AND d.refobjsubid > 0
-    AND d.classid = 'pg_constraint'::regclass AND d.deptype = 'n'
 ),
 others AS MATERIALIZED (
   SELECT f.other, f.other_keys, n.nspname::text AS schema, c.relname::text AS name, a.columns
@@ -103,26 +88,21 @@ others AS MATERIALIZED (
 ),
 found(rel, kind, name, whole, keys, counts, events, schema, other, columns) AS (
   SELECT rel, kind, name, whole, keys, counts, '{}'::text[], '', '', '{}'::text[] FROM keyed
-  WHERE whole OR cardinality(keys) > 1 OR kind IN ('partition key', 'policy')
+  WHERE whole OR cardinality(keys) > 1 OR kind IN ('partition key', 'clustered index')
   UNION ALL
   SELECT f.rel, f.kind, f.name, false, f.keys, f.counts, '{}', o.schema, o.name, o.columns
   FROM foreign_keys f JOIN others o ON o.other = f.other AND o.other_keys = f.other_keys
-  UNION ALL
-  SELECT g.tgrelid, 'trigger', g.tgname::text, true, '{}', g.tgtype & 1 > 0,  -- a child's own fire for each row only
-         array_remove(ARRAY[
-           CASE WHEN g.tgtype & 4 > 0 THEN 'INSERT' END, CASE WHEN g.tgtype & 16 > 0 THEN 'UPDATE' END,
-           CASE WHEN g.tgtype & 8 > 0 THEN 'DELETE' END], NULL), '', '', '{}'
-  FROM pg_trigger g
-  WHERE g.tgrelid = ANY (ARRAY(SELECT oid FROM tree)) AND NOT g.tgisinternal AND g.tgenabled <> 'D'
-    AND g.tgtype & (4 + 8 + 16) > 0
-  UNION ALL
-  SELECT r.ev_class, 'rule', r.rulename::text, true, '{}', false,
-         ARRAY[CASE r.ev_type WHEN '2' THEN 'UPDATE' WHEN '3' THEN 'INSERT' ELSE 'DELETE' END], '', '', '{}'
-  FROM pg_rewrite r
-  WHERE r.ev_class = ANY (%(oids)s::oid[]) AND r.ev_type IN ('2', '3', '4') AND r.ev_enabled <> 'D'
 )
 SELECT t.root,
        CASE WHEN t.oid <> t.root THEN ARRAY(
          SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = ANY (f.keys) AND a.attnum > 0) END,
        f.kind, f.name, f.whole, f.keys, f.events, f.schema, f.other, f.columns
 FROM tree t JOIN found f ON f.rel = t.oid AND (t.oid = t.root OR f.counts)
+UNION ALL
+-- How tables were divided before there were partitions.
+SELECT t.root,
+       ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = ANY (k.conkey) AND a.attnum > 0),
+       'partition key', k.conname::text, false, k.conkey, '{}', '', '', '{}'
+FROM tree t JOIN pg_constraint k ON k.conrelid = t.oid JOIN pg_class c ON c.oid = k.conrelid
+WHERE t.oid <> t.root AND k.contype = 'c' AND k.coninhcount = 0 AND cardinality(k.conkey) = 1 AND k.conkey <> '{0}'
+  AND NOT c.relispartition

@@ -1,4 +1,4 @@
--- More ties of %(oids)s, in the rows of ties.sql: what happens to whole rows when they are written, and where they lie.
+-- More ties of %(oids)s, in the rows of ties.sql: what happens to whole rows when they are written.
 WITH RECURSIVE
 tree(root, oid) AS (
   SELECT o, o FROM unnest(%(oids)s::oid[]) AS o
@@ -18,7 +18,7 @@ running_own AS MATERIALIZED (
 ),
 indexes AS MATERIALIZED (
   SELECT i.indrelid AS rel, i.indexrelid, c.relname::text AS name, (i.indkey::int2[])[0:i.indnkeyatts - 1] AS keys,
-         i.indisclustered, i.indisexclusion, i.indnullsnotdistinct,
+         i.indisexclusion, i.indnullsnotdistinct,
          (i.indisunique OR i.indisexclusion) AND i.indexprs IS NULL AS plain,
          i.indexprs IS NOT NULL OR i.indpred IS NOT NULL AS expressed
   FROM pg_index i
@@ -70,8 +70,6 @@ seen AS MATERIALIZED (
 found(rel, kind, name, whole, keys, events, schema, other, columns) AS (
   SELECT rel, 'evaluated expression', name, 0 = ANY (keys), keys, '{UPDATE}'::text[], '', '', '{}'::text[] FROM evaluated
   UNION ALL
-  SELECT rel, 'clustered index', name, false, keys, '{}', '', '', '{}' FROM indexes WHERE indisclustered
-  UNION ALL
   -- Every column gets a constant or, where nulls are alike, nothing; to overlap, it need not be a constant.
   SELECT i.rel, 'unique default', i.name, false, i.keys, '{INSERT}', '', '', '{}' FROM indexes i
   WHERE i.plain AND NOT EXISTS (
@@ -80,13 +78,6 @@ found(rel, kind, name, whole, keys, events, schema, other, columns) AS (
     LEFT JOIN pg_attribute a ON a.attrelid = i.rel AND a.attnum = k
     WHERE a.attidentity <> '' OR a.attgenerated <> ''
        OR coalesce(d.adbin::text !~ '^\{CONST ' AND NOT i.indisexclusion, NOT i.indnullsnotdistinct))
-  UNION ALL
-  -- How tables were divided before there were partitions.
-  SELECT k.conrelid, 'partition key', k.conname::text, false, k.conkey, '{}', '', '', '{}'
-  FROM pg_constraint k
-  CROSS JOIN LATERAL (SELECT * FROM pg_class c WHERE c.oid = k.conrelid AND NOT c.relispartition OFFSET 0) AS c
-  WHERE k.conrelid = ANY (ARRAY(SELECT oid FROM tree WHERE oid <> root)) AND k.contype = 'c' AND k.coninhcount = 0
-    AND cardinality(k.conkey) = 1 AND k.conkey <> '{0}'
   UNION ALL
   SELECT c.confrelid, 'cascading foreign key', c.name, false, c.confkey,
          array_remove(ARRAY[
@@ -101,5 +92,5 @@ SELECT t.root,
        CASE WHEN t.oid <> t.root THEN ARRAY(
          SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = ANY (f.keys) AND a.attnum > 0) END,
        f.kind, f.name, f.whole, f.keys, f.events, f.schema, f.other, f.columns
-FROM tree t JOIN found f ON f.rel = t.oid AND (t.oid <> t.root OR f.kind <> 'partition key')
+FROM tree t JOIN found f ON f.rel = t.oid
 WHERE f.kind <> 'cascading foreign key' OR cardinality(f.events) > 0
