@@ -57,7 +57,8 @@ def reconcile(*, server_id: str) -> None:
         return
     engine, target = reach_to_look(server)
     survey, found = _compared(server, engine, target)
-    if not continuity.agrees(server, survey.mark) or continuity.waits():
+    only_looks = continuity.waits()  # first: a confirmation makes the marks of before void
+    if not continuity.agrees(server, survey.mark) or only_looks:
         strays.keep_seen(server, found.strays)
         return
     engine, target = reach(server)
