@@ -56,7 +56,8 @@ def reconcile(*, server_id: str) -> None:
         return
     with circuit.through(server, looks=True) as (engine, target):
         survey, found = _compared(server, engine, target)
-    if not continuity.agrees(server, survey.mark) or continuity.waits():
+    only_looks = continuity.waits()  # first: a confirmation makes the marks of before void
+    if not continuity.agrees(server, survey.mark) or only_looks:
         strays.keep_seen(server, found.strays)
         return
     with circuit.through(server) as (engine, target):
