@@ -95,7 +95,8 @@ def test_add_server_when_well_formed() -> None:
     assert (server.tls, server.manager, server.manager_secret) == ("verify-full", "jitportal", None)
     entry = last_entry()
     assert (entry.action, entry.actor, entry.subject) == ("server.added", "operator", f"server:{server.pk}")
-    assert entry.facts == {"kind": "postgresql", "port": 6432, "tls": "verify-full"}
+    limits = {"block_seconds": 30, "idle_seconds": 300, "snapshot_seconds": 1800}
+    assert entry.facts == {"kind": "postgresql", "port": 6432, "tls": "verify-full"} | limits
     assert entry.texts == {"name": "eu-2", "host": "db.example.com"}
 
 
