@@ -92,7 +92,8 @@ def _record(grant: Grant, one: SessionCut) -> None:
 
 def _count(grant: Grant, use: SessionUse, *, started: datetime | None, now: datetime) -> None:
     """All sessions are new if the oldest began after the last look; otherwise those that are more than before."""
-    before, grant.sessions_live = grant.sessions_live, use.live - sum(one.pid != 0 for one in use.cut)
+    ended = sum(one.pid != 0 for one in use.cut)
+    before, grant.sessions_live = grant.sessions_live, max(0, use.live - ended)
     if not use.live:
         return
     all_new = grant.last_used_at is None or (started is not None and started > grant.last_used_at)

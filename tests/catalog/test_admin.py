@@ -54,6 +54,9 @@ SERVER = {
     "tls": "verify-full",
     "ca_certificate": "",
     "maintenance_database": "postgres",
+    "block_seconds": "30",
+    "idle_seconds": "300",
+    "snapshot_seconds": "1800",
 }
 
 
@@ -100,7 +103,10 @@ def test_add_server_when_posted(dana: Client, people: Cast) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("host", "a,b"), ("host", "/tmp"), ("name", "demo"), ("tls", "loopback-plaintext"), ("port", "0")],
+    [
+        *(("host", "a,b"), ("host", "/tmp"), ("name", "demo"), ("tls", "loopback-plaintext"), ("port", "0")),
+        *(("block_seconds", "-1"), ("idle_seconds", ""), ("snapshot_seconds", "604801")),
+    ],
 )
 def test_add_server_when_refused(dana: Client, field: str, value: str) -> None:
     """The sentence stands beside the field, and nothing is kept."""

@@ -95,7 +95,8 @@ def test_add_server_when_well_formed() -> None:
     assert (server.tls, server.manager, server.manager_secret) == ("verify-full", "jitportal", None)
     entry = last_entry()
     assert (entry.action, entry.actor, entry.subject) == ("server.added", "operator", f"server:{server.pk}")
-    assert entry.facts == {"kind": "postgresql", "port": 6432, "tls": "verify-full"}
+    limits = {"block_seconds": 30, "idle_seconds": 300, "snapshot_seconds": 1800}
+    assert entry.facts == {"kind": "postgresql", "port": 6432, "tls": "verify-full"} | limits
     assert entry.texts == {"name": "eu-2", "host": "db.example.com"}
 
 
@@ -197,6 +198,36 @@ def test_change_server_when_it_stays_where_it_is(server: Server) -> None:
     entry = last_entry()
     assert entry.facts == {"changed": ["is_active", "name"], "is_active": [True, False], "secret_cleared": False}
     assert entry.texts == {"name": "eu-1 → eu-9"}
+
+
+def test_change_server_when_it_is_the_limits_of_sessions(server: Server) -> None:
+    server.check_wanted_at = None
+    server.save()
+    changed = services.change_server(actor="operator", server_id=server.pk, block_seconds=5, idle_seconds=0)
+    assert (changed.block_seconds, changed.idle_seconds, changed.snapshot_seconds) == (5, 0, 1800)
+    assert changed.check_wanted_at is None  # nothing of it is to be looked at on the server
+    assert last_entry().facts == {
+        "changed": ["block_seconds", "idle_seconds"],
+        "block_seconds": [30, 5],
+        "idle_seconds": [300, 0],
+        "secret_cleared": False,
+    }
+
+
+@pytest.mark.parametrize("limit", ["block_seconds", "idle_seconds", "snapshot_seconds"])
+@pytest.mark.parametrize("value", [-1, 604_801, 1.5, True, None, "30"])
+def test_change_server_when_a_limit_is_none(server: Server, limit: str, value: Any) -> None:
+    with pytest.raises(Invalid, match="whole number of seconds"):
+        services.change_server(actor="operator", server_id=server.pk, **{limit: value})
+    with pytest.raises(Invalid, match="whole number of seconds"):
+        new_server(**{limit: value})
+
+
+def test_add_server_when_a_limit_is_given(people: Cast) -> None:
+    assert new_server(people.dana, block_seconds=7).block_seconds == 7
+    assert last_entry().facts["block_seconds"] == 7
+    with pytest.raises(Invalid):
+        new_server(name="eu-3", patience=7)
 
 
 def test_change_server_when_nothing_differs(server: Server) -> None:

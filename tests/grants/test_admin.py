@@ -4,9 +4,11 @@ import pytest
 from django.test import Client
 
 from apps.core import clock
+from apps.grants import services
 from apps.grants.models import Grant
 from apps.grants.states import GrantStatus
 from tests.factories import Cast
+from tests.grants.odd_engine import LOST, OddEngine, fails, put_in
 from tests.grants.stage import active, after, now_in, queued
 from tests.support.people import signed_in
 
@@ -31,6 +33,44 @@ def test_list_shows_what_is_late_when_it_is(people: Cast) -> None:
     assert late.login in shown
     assert fine.login not in shown
     assert fine.login in client.get(LIST).content.decode()
+
+
+def test_list_shows_what_was_never_used_when_that_is_looked_for(people: Cast) -> None:
+    unused, used, cut, live = (active(people.alice) for _ in range(4))
+    Grant.objects.filter(pk=used.pk).update(sessions_seen=1)
+    Grant.objects.filter(pk=cut.pk).update(sessions_seen=2, sessions_cut=1)
+    for grant in (unused, used, cut):
+        services.release(actor=people.alice, grant_id=grant.pk)
+    services.end_due(server_id=unused.server_id)
+    client = signed_in(people.dana)
+
+    shown = {use: client.get(LIST, {"use": use}).content.decode() for use in ("", "never", "cut")}
+    found = {use: {one.login for one in (unused, used, cut, live) if one.login in page} for use, page in shown.items()}
+    assert found["never"] == {unused.login}
+    assert found["cut"] == {cut.login}
+    assert len(found[""]) == 4
+    assert "never used" in shown["never"]
+    assert "2 seen, 1 cut" in shown["cut"]
+
+
+def test_front_page_shows_reason_and_since_when_something_is_late(
+    people: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, unbegun = active(people.alice, minutes=1), active(people.bob, minutes=1)
+    put_in(monkeypatch, OddEngine(before_close=fails(LOST), again=True))
+    client = signed_in(people.dana)
+    with clock.shifted(after(failing)):
+        services.release(actor=people.alice, grant_id=failing.pk)
+        services.end_due(server_id=failing.server_id)
+    Grant.objects.filter(pk=unbegun.pk).update(problem="")
+    with clock.shifted(after(failing) + timedelta(minutes=2)):
+        page = client.get("/admin/").content.decode()
+        home = client.get("/").content.decode()
+
+    assert LOST.sentence in page
+    assert "A worker is at it" in page
+    assert page.count("should be gone since") == 2
+    assert "Access has not ended yet" in home
 
 
 def test_page_of_a_grant_shows_no_secret_and_changes_nothing(people: Cast) -> None:

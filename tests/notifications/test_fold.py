@@ -11,12 +11,13 @@ from apps.audit.actions import Action
 from apps.catalog.models import Table
 from apps.catalog.pausing import pause_table
 from apps.core import clock
-from apps.engines.base import Drift
+from apps.engines.base import CutWhy, Drift, SessionCut, SessionLimits, SessionUse, Target
 from apps.grants import services as grants
 from apps.grants.states import GrantStatus
 from apps.grants.withdrawal import Watch
 from apps.notifications import services
 from apps.notifications.models import Cursor, Notification
+from apps.notifications.telling import _ADVICE
 from apps.requests.models import AccessRequest
 from apps.requests.services import Ask, lapse_due, submit
 from jitportal.portal_database import WEB
@@ -143,18 +144,73 @@ def test_fold_tells_everybody_concerned_once_when_an_end_is_late(people: Cast, m
     put_in(monkeypatch, OddEngine(before_close=fails(LOST), again=True))
     with clock.shifted(after(grant)):
         grants.end_due(server_id=grant.server_id)
+    assert told(people.dana) == []  # it may be a hiccup
+    with clock.shifted(after(grant) + timedelta(minutes=2)):
+        grants.end_due(server_id=grant.server_id)
+        for _ in range(2):
+            grants.tell_late()
 
-    assert told(people.alice) == ["ready", "late"]
-    assert told(people.dana) == ["late"]
+    assert told(people.alice) == ["ready"]
+    assert told(people.dana) == told(people.sam) == ["late"]
     assert told(people.bob) == told(people.carol) == []
+    late = Notification.objects.get(user=people.dana)
+    assert "alice" in late.text
+    assert LOST.sentence in late.text
+
+
+def test_fold_tells_those_who_were_called_when_what_was_late_is_over(
+    people: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = active(people.alice, minutes=1)
+    engine = OddEngine(before_close=fails(LOST), again=True)
+    put_in(monkeypatch, engine)
+    with clock.shifted(after(grant) + timedelta(minutes=2)):
+        grants.end_due(server_id=grant.server_id)
+        grants.tell_late()
+        assert told(people.sam) == ["late"]
+        engine.before_close = lambda: None
+    with clock.shifted(after(grant) + timedelta(minutes=3)):
+        grants.end_due(server_id=grant.server_id)
+
+    assert told(people.alice) == ["ready", "ended"]
+    assert told(people.dana) == told(people.sam) == ["late", "late_over"]
+    assert told(people.bob) == []
+
+
+@pytest.mark.parametrize("why", list(CutWhy))
+def test_fold_tells_the_holder_how_to_avoid_it_when_a_session_was_cut(
+    people: Cast, monkeypatch: pytest.MonkeyPatch, why: CutWhy
+) -> None:
+    class Cutting(Shelf):
+        def sessions(self, target: Target, limits: SessionLimits) -> list[SessionUse]:
+            pids = next(looks)
+            return [SessionUse(grant.login, 0, None, tuple(SessionCut(pid, why, 61, clock.now()) for pid in pids))]
+
+    looks = iter([(1, 2), (3,), (4,)])
+    put_in(monkeypatch, Cutting())
+    grant = active(people.alice)
+    grants.look_at_sessions(server_id=grant.server_id)
+    grants.look_at_sessions(server_id=grant.server_id)
+
+    assert told(people.alice) == ["ready", "cut"]  # the same again is said when that was read
+    text = Notification.objects.get(kind="cut").text
+    assert text.startswith("A session of yours on shop-staging was ended.")
+    assert "61 s" in text
+    assert text.endswith(_ADVICE[why])
+    services.mark_read(actor=people.alice)
+    grants.look_at_sessions(server_id=grant.server_id)
+    assert told(people.alice) == ["ready", "cut", "cut"]
+    assert Notification.objects.exclude(user=people.alice).count() == 0
 
 
 def test_fold_is_not_late_when_it_is_over_by_then(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     grant = active(people.alice, minutes=1)
     put_in(monkeypatch, OddEngine(before_close=fails(LOST)))
-    for moment in (after(grant), after(grant) + timedelta(seconds=20)):
-        with clock.shifted(moment):
-            grants.end_due(server_id=grant.server_id)
+    with clock.shifted(after(grant) + timedelta(minutes=2)):
+        grants.end_due(server_id=grant.server_id)
+        grants.tell_late()
+    with clock.shifted(after(grant) + timedelta(minutes=3)):
+        grants.end_due(server_id=grant.server_id)
 
     assert told(people.alice) == ["ready", "ended"]
     assert told(people.dana) == []
