@@ -13,8 +13,9 @@ from apps.grants import services
 from apps.grants.models import Grant
 from apps.grants.states import GrantStatus
 from tests.factories import Cast
-from tests.faults.world import SOAK, World
+from tests.faults.world import World
 from tests.grants.stage import active, after, connected, now_in
+from tests.support.soak import SOAK
 from tests.support.targets import TargetServer
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -20,6 +20,7 @@ from apps.grants.withdrawal import Watch
 from tests.factories import Cast, fresh
 from tests.grants.shelf import Fault, Shelf
 from tests.grants.stage import queued, told
+from tests.support.soak import SOAK
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,10 +86,16 @@ def promises(grant: Grant, target: Shelf) -> None:
 # As in life time passes, most goes well, and a clock looks after each passing of time.
 acts = st.sampled_from([*[Act.ISSUE] * 3, *[Act.A_MOMENT] * 5, *Act])
 steps = st.lists(st.tuples(acts, st.sampled_from([*[Fault.NONE] * 4, *Fault])), max_size=12)
+EXAMPLES = 1_000 if SOAK else 60
 PASSING = {Act.A_MOMENT, Act.A_WHILE}
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=1_000 if SOAK else 60,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(steps=steps)
 def test_a_grant_keeps_its_promises_whatever_happens(
     people: Cast, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[Act, Fault]]
