@@ -3,6 +3,7 @@
 PORT ?= 8000
 DATA ?= .demo
 TESTS ?= tests
+SOAK ?= tests/faults tests/grants/test_any_life.py
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -15,7 +16,7 @@ TOOLS := JITPORTAL_TESTING=1 JITPORTAL_SECRET_KEY=tools-only PYTHONWARNINGS=igno
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test story lint types check lock
+.PHONY: help demo test soak story lint types check lock
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +26,9 @@ demo: $(VENV)/installed ## Run everything on this machine: make demo PORT=8000 D
 
 test: $(VENV)/installed-dev ## Run the tests: make test TESTS=tests/policies
 	$(BIN)/python -m pytest -n 4 $(TESTS)
+
+soak: $(VENV)/installed-dev ## Break everything everywhere, for long: make soak SOAK=tests/faults
+	JITPORTAL_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SOAK)
 
 story: $(VENV)/installed ## Walk the whole way against a running demo, by API and psql
 	$(BIN)/python tests/story/walk.py --url http://127.0.0.1:$(PORT) --data '$(DATA)'

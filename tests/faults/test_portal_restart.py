@@ -19,11 +19,12 @@ from apps.grants.tasks import Cluster as Queue
 from jitportal.embedded import Cluster
 from tests.factories import Cast, UserFactory
 from tests.faults.conftest import _cast
-from tests.faults.world import SOAK, World
+from tests.faults.world import World
 from tests.grants.machinery import _work, wait_until
 from tests.grants.stage import after, approved
 from tests.support import portal as support
 from tests.support.portal import PortalDatabase
+from tests.support.soak import SOAK
 from tests.support.targets import TargetServer
 
 pytestmark = pytest.mark.django_db(transaction=True)

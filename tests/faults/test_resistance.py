@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -13,8 +13,9 @@ from apps.grants import services
 from apps.grants.models import Grant
 from apps.grants.states import GrantStatus
 from tests.factories import Cast
-from tests.faults.world import SOAK, World
+from tests.faults.world import World
 from tests.grants.stage import active, after, connected, now_in
+from tests.support.soak import SOAK
 from tests.support.targets import TargetServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -85,7 +86,7 @@ def test_end_cuts_a_client_when_it_does_not_read(people: Cast, target: TargetSer
     """Its server process waits in the middle of a large result, for a client that never takes the rest."""
     grant = active(people.alice)
     oid = oid_of(target, grant.login)
-    with connected(grant) as client:
+    with closing(connected(grant)) as client:
         client.pgconn.send_query(_ABOUT_100_MB.encode())
         client.pgconn.flush()
         wait_for(target, oid, "ClientWrite")

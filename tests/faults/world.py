@@ -1,6 +1,5 @@
 """What must be true of the portal and its target at any moment, whatever has just broken."""
 
-import os
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -10,10 +9,8 @@ from apps.engines.postgresql import names
 from apps.grants.models import Grant, ServerLease
 from apps.grants.states import LIVE, OVER, GrantStatus
 from tests.grants.stage import told
+from tests.support.soak import SOAK
 from tests.support.targets import TargetServer
-
-# The long profile: every statement, every storm. `make soak` sets it.
-SOAK = bool(os.environ.get("JITPORTAL_SOAK"))
 
 _PLAIN = ("sales.orders", "sales.order_lines", "stock.products", "stock.levels", '"Odd.Name"."T"')
 # A scope of its own for each, so that making it is part of the work: its statements come first.

@@ -21,6 +21,7 @@ from apps.requests.errors import Refused
 from tests.factories import Cast, fresh
 from tests.grants.shelf import Fault, Shelf
 from tests.grants.stage import queued, told
+from tests.support.soak import SOAK
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -104,7 +105,12 @@ acts = st.sampled_from([*[Act.ISSUE] * 3, *[Act.A_MOMENT] * 5, *Act])
 steps = st.lists(st.tuples(acts, st.sampled_from([*[Fault.NONE] * 4, *Fault])), max_size=12)
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=1_000 if SOAK else 60,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(steps=steps)
 def test_a_grant_keeps_its_promises_whatever_happens(
     people: Cast, monkeypatch: pytest.MonkeyPatch, steps: list[tuple[Act, Fault]]
