@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from psycopg import sql
 
 from apps.core import clock
-from apps.engines.base import Closed, LoginSpec, Opened, Survey, Target
+from apps.engines.base import Closed, LoginSpec, Opened, Survey, Target, unheard
 from apps.engines.postgresql import PostgresEngine
 from tests.support.targets import TargetServer
 
@@ -46,11 +46,13 @@ class World(PostgresEngine):
         times = {"opened_at": opened.opened_at + self.passed, "valid_until": opened.valid_until + self.passed}
         return replace(opened, evidence=evidence, **times)
 
-    def close_logins(self, target: Target, logins: Sequence[str]) -> list[Closed]:
-        closed = self._work(lambda: super(World, self).close_logins(target, logins))
-        return [
-            replace(one, locked_at=one.locked_at + self.passed, clean_at=one.clean_at + self.passed) for one in closed
-        ]
+    def close_logins(
+        self, target: Target, logins: Sequence[str], proven: Callable[[Sequence[Closed]], None] = unheard
+    ) -> list[Closed]:
+        def heard(closed: Sequence[Closed]) -> None:
+            proven([self._told(one) for one in closed])
+
+        return [self._told(one) for one in self._work(lambda: super(World, self).close_logins(target, logins, heard))]
 
     def extend_login(self, target: Target, login: str, reference: str, until: datetime) -> datetime:
         now = self._work(lambda: super(World, self).extend_login(target, login, reference, until - self.passed))
@@ -101,6 +103,9 @@ class World(PostgresEngine):
     def scopes(self) -> list[str]:
         with self.server.admin() as admin:
             return [name for (name,) in admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'jitscope\\_%'")]
+
+    def _told(self, one: Closed) -> Closed:
+        return replace(one, locked_at=one.locked_at + self.passed, clean_at=one.clean_at + self.passed)
 
     def _pay(self) -> None:
         """What passed on the portal passes on the server."""

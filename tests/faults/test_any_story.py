@@ -4,7 +4,6 @@ Hypothesis tells it, a real PostgreSQL plays the target. After every step the pr
 on the server, and in the record. JITPORTAL_SOAK=1 tells long stories.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -42,14 +41,14 @@ from tests.grants.conftest import _TABLES as TABLES
 from tests.grants.conftest import prepare
 from tests.grants.machinery import work_off
 from tests.grants.stage import told
+from tests.support.soak import SOAK
 from tests.support.targets import TargetServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-_LONG = bool(os.environ.get("JITPORTAL_SOAK"))
 _SETTINGS = settings(
-    max_examples=200 if _LONG else 12,
-    stateful_step_count=60 if _LONG else 25,
+    max_examples=200 if SOAK else 12,
+    stateful_step_count=60 if SOAK else 25,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
@@ -60,6 +59,7 @@ askers = st.sampled_from(["alice", "bob", "carol"])
 everybody = st.sampled_from(["alice", "bob", "carol", "dana", "sam"])
 moments = st.sampled_from(list(Moment))
 databases = st.sampled_from(["shop-staging", "shop"])
+selections = st.sampled_from([{"person": "alice"}, {"database": "shop"}, {"everything": True}])
 
 
 class Story(RuleBasedStateMachine):
@@ -129,6 +129,26 @@ class Story(RuleBasedStateMachine):
             person = self._person(who)
             self._may_be_refused(lambda: services.revoke(actor=person, grant_id=grant.pk, reason="A story."))
 
+    @rule(target=asked, request=asked, minutes=st.sampled_from([1, 30]))
+    def extend(self, request: str, minutes: int) -> str:
+        """Its answer is a request like others, to be decided by others."""
+        grant = self._grant(request)
+        if grant is None:
+            return ""
+        try:
+            made = services.extend(actor=fresh(grant.holder), grant_id=grant.pk, minutes=minutes, reason="A story.")
+        except PortalError:
+            return ""
+        self.mine.append(made.pk)
+        return made.pk
+
+    @rule(who=st.sampled_from(["dana", "sam", "alice"]), what=selections)
+    def revoke_all(self, who: str, what: dict[str, Any]) -> None:
+        person = self._person(who)
+        with suppress(PortalError):
+            count = services.affected(actor=person, **what).count
+            services.revoke_all(actor=person, **what, expected=count, word="REVOKE", reason="A story.")
+
     @rule()
     def leave(self) -> None:
         """carol leaves, or comes back."""
@@ -148,7 +168,7 @@ class Story(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         """What may take a moment."""
-        for task in (tasks.drop_scopes, tasks.check_drift, tasks.look_at_sessions):
+        for task in (tasks.reconcile, tasks.drop_scopes, tasks.check_drift, tasks.look_at_sessions):
             task(self._server())
 
     # What happens to them --------------------------------------------------------------------------------------------
@@ -187,8 +207,9 @@ class Story(RuleBasedStateMachine):
             assert grant.request.status == RequestStatus.APPROVED
             assert grant.status in LIVE, f"{login} is there, and its grant is {grant.status}"
             assert "grant.issuing" in told(grant), f"{login} was made before anybody said so"
-            if can_login and until is not None and until > now:
-                assert grant.expires_at is None or until <= grant.expires_at + timedelta(seconds=1)
+            if can_login and until is not None and until > now and grant.expires_at is not None:
+                asked = [extension.valid_until for extension in grant.extensions.exclude(valid_until=None)]
+                assert until <= max([grant.expires_at, *asked]) + timedelta(seconds=1)
         assert self.world.strangers() == []
 
     @invariant()
