@@ -132,6 +132,8 @@ def tell(lines: Sequence[Line]) -> list[Told]:
 
 def _told(line: Line, people: dict[str, str], things: dict[str, str]) -> Told:
     tone, what = _ACTS.get(line.action, ("", line.action.replace("_", " ").replace(".", ": ")))
+    if line.action == Action.REQUEST_SUBMITTED and "extends" in line.facts:
+        what = "asked for more time"
     if line.actor == "policy":
         what = _BY_POLICY.get(line.action, what)
     who = _ACTORS.get(line.actor) or people.get(line.actor) or line.disclosed.get("person") or line.actor

@@ -46,7 +46,8 @@ def revoke_all(request: HttpRequest) -> HttpResponse:
             done = grants.revoke_all(actor=user, **form.cleaned_data, **selected)
         except (Conflict, Invalid) as error:
             return _refused(request, user, selected, form, error)
-        messages.success(request, f"{done.grants} are being taken away, and {done.requests} approved requests refused.")
+        refused = f", and {done.requests} approved requests are refused" if done.requests else ""
+        messages.success(request, f"Grants that are being taken away now: {done.grants}{refused}.")
         return HttpResponseRedirect(f"{reverse('portal:revoke_all')}?{urlencode(_query(selected))}")
     return _confirm(request, user, selected, form, status=422)
 
