@@ -90,8 +90,8 @@ class Action(StrEnum):
 
 
 WORKER_ROLE: Final = "jitportal_worker"
-# A web process that was taken over must not be able to claim what only happens on a target, or call everybody: these count
-# only when the database says that a worker recorded them.
+# A web process that was taken over must not be able to claim what only happens on a target, or to call everybody: these
+# count only when the database says that a worker recorded them.
 WORKER_ONLY: Final = frozenset(
     {Action.GRANT_ISSUED, Action.GRANT_EXTENDED, Action.GRANT_ENDED, Action.GRANT_LATE, Action.GRANT_SESSION_CUT}
 )
