@@ -97,7 +97,7 @@ class _Link:
                 return
             while True:
                 kind, body = reader.typed()
-                fate = self.proxy.fate(body[4:]) if kind in {b"Q", b"P"} else None
+                fate = self.proxy.fate(_statement(kind, body)) if kind in {b"Q", b"P"} else None
                 if fate is Cut.BEFORE:
                     break
                 self.loses |= fate is Cut.AFTER
@@ -119,6 +119,12 @@ class _Link:
     def _end(self) -> None:
         _reset(self.client)
         _reset(self.server)
+
+
+def _statement(kind: bytes, body: bytes) -> bytes:
+    """After the length; a Parse names the prepared statement first."""
+    text = body[4:]
+    return text.partition(b"\0")[2] if kind == b"P" else text
 
 
 class _Reader:
