@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-_NOT_A_SESSION = {80877102, 80877103, 80877104}  # cancel, TLS, GSS: no messages with a type follow
+_CANCEL, _TLS, _GSS = 80877102, 80877103, 80877104
 
 
 class Cut(StrEnum):
@@ -92,8 +92,11 @@ class _Link:
         with suppress(OSError, EOFError):
             reader = _Reader(self.client)
             first = reader.untyped()
+            while _code(first) in {_TLS, _GSS}:
+                self.client.sendall(b"N")  # as a server that has neither
+                first = reader.untyped()
             self.server.sendall(first)
-            if struct.unpack("!i", first[4:8])[0] in _NOT_A_SESSION:
+            if _code(first) == _CANCEL:
                 return
             while True:
                 kind, body = reader.typed()
@@ -119,6 +122,11 @@ class _Link:
     def _end(self) -> None:
         _reset(self.client)
         _reset(self.server)
+
+
+def _code(first: bytes) -> int:
+    """The protocol's version, or what is asked for instead of a session."""
+    return int(struct.unpack("!i", first[4:8])[0])
 
 
 def _statement(kind: bytes, body: bytes) -> bytes:
