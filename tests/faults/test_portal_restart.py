@@ -1,5 +1,8 @@
 """The portal's own database goes away and comes back while clock and worker are at work."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -7,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
+from django.conf import settings
 from django.db import Error, close_old_connections, connections
 
 from apps.core import clock
@@ -43,12 +46,20 @@ def own_portal(
     connections.close_all()
     support.point_django_at(made)
     try:
-        call_command("migrate", database="owner", verbosity=0)
+        migrate(made)
         yield made
     finally:
         connections.close_all()
         support.point_django_at(portal_database)
         cluster.destroy()
+
+
+def migrate(portal: PortalDatabase) -> None:
+    environment = {name: value for name, value in os.environ.items() if name.startswith(("JITPORTAL_", "DJANGO_"))}
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "migrate", "--database", "owner", "-v", "0"]
+    environment |= {name: portal.environment[name] for name in ("DATABASE_URL", "DATABASE_OWNER_URL")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-_NOT_A_SESSION = {80877102, 80877103, 80877104}  # cancel, TLS, GSS: no messages with a type follow
+_CANCEL, _TLS, _GSS = 80877102, 80877103, 80877104
 
 
 class Cut(StrEnum):
@@ -92,12 +92,15 @@ class _Link:
         with suppress(OSError, EOFError):
             reader = _Reader(self.client)
             first = reader.untyped()
+            while _code(first) in {_TLS, _GSS}:
+                self.client.sendall(b"N")  # as a server that has neither
+                first = reader.untyped()
             self.server.sendall(first)
-            if struct.unpack("!i", first[4:8])[0] in _NOT_A_SESSION:
+            if _code(first) == _CANCEL:
                 return
             while True:
                 kind, body = reader.typed()
-                fate = self.proxy.fate(body[4:]) if kind in {b"Q", b"P"} else None
+                fate = self.proxy.fate(_statement(kind, body)) if kind in {b"Q", b"P"} else None
                 if fate is Cut.BEFORE:
                     break
                 self.loses |= fate is Cut.AFTER
@@ -119,6 +122,17 @@ class _Link:
     def _end(self) -> None:
         _reset(self.client)
         _reset(self.server)
+
+
+def _code(first: bytes) -> int:
+    """The protocol's version, or what is asked for instead of a session."""
+    return int(struct.unpack("!i", first[4:8])[0])
+
+
+def _statement(kind: bytes, body: bytes) -> bytes:
+    """After the length; a Parse names the prepared statement first."""
+    text = body[4:]
+    return text.partition(b"\0")[2] if kind == b"P" else text
 
 
 class _Reader:
