@@ -149,7 +149,7 @@ def test_banner_stays_until_the_review_is_closed(on_call: Cast) -> None:
     assert "Glass broken" not in page(on_call.dana, "/admin/")
     shown = page(on_call.alice, f"/requests/{row.pk}/")
     assert "It was down, and it was short." in shown
-    assert "closed the review" in shown
+    assert "closed the review: justified" in shown
 
 
 def test_home_poll_when_a_review_is_opened_is_not_unchanged(on_call: Cast) -> None:
