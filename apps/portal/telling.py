@@ -7,6 +7,7 @@ from typing import Final
 from django.urls import reverse
 
 from apps.accounts.models import User
+from apps.approvals.models import Review
 from apps.audit.actions import Action
 from apps.audit.services import Line
 from apps.catalog.models import Database, Server
@@ -93,6 +94,7 @@ _BY_POLICY: Final[dict[str, str]] = {
     Action.REQUEST_APPROVED: "approved the request at once",
     Action.REQUEST_DENIED: "denied the request at once",
 }
+_VERDICTS: Final[dict[str, str]] = {verdict.value: str(verdict.label) for verdict in Review.Verdict}
 _ACTORS: Final = {
     "policy": "The policy",
     "worker": "The portal",
@@ -136,6 +138,8 @@ def _told(line: Line, people: dict[str, str], things: dict[str, str]) -> Told:
         what = "asked for more time"
     if line.actor == "policy":
         what = _BY_POLICY.get(line.action, what)
+    if line.action == Action.REVIEW_CLOSED:
+        what = f"{what}: {_VERDICTS.get(str(line.facts.get('verdict')), 'no known verdict')}"
     who = _ACTORS.get(line.actor) or people.get(line.actor) or line.disclosed.get("person") or line.actor
     texts = [(_LABELS.get(name, _label(name)), text) for name, text in line.disclosed.items() if name != "person"]
     texts += [(_LABELS.get(name, _label(name)), "[erased]") for name in line.erased if name != "person"]

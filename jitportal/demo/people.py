@@ -6,6 +6,7 @@ STOREFRONT = "team-storefront"
 BILLING = "team-billing"
 OWNERS = "owners-shop"
 DATA_OWNERS = "data-owners"
+ON_CALL = "on-call"
 TEAMS = (STOREFRONT, BILLING)
 DUTIES = ("dba", "security", "auditor")  # groups named after the duty that they carry in the portal
 
@@ -32,7 +33,7 @@ class Person:
 
 PEOPLE = (
     Person("alice", "Alice Archer", (STOREFRONT,), "developer, team storefront"),
-    Person("bob", "Bob Becker", (STOREFRONT,), "developer, team storefront: alice's peer"),
+    Person("bob", "Bob Becker", (STOREFRONT, ON_CALL), "developer, team storefront: alice's peer, on call"),
     Person("carol", "Carol Conti", (BILLING,), "developer, team billing"),
     Person("dana", "Dana Dubois", ("dba", OWNERS), "database administrator, owns the databases"),
     Person("sam", "Sam Santos", ("security", DATA_OWNERS), "security, owns the data in the databases"),

@@ -19,7 +19,7 @@ from apps.engines.base import Severity
 from apps.policies import services as policies
 from jitportal.demo import shop
 from jitportal.demo.classification import CLASSIFIED, INTERNAL
-from jitportal.demo.people import DATA_OWNERS, DUTIES, OWNERS, PEOPLE, TEAMS
+from jitportal.demo.people import DATA_OWNERS, DUTIES, ON_CALL, OWNERS, PEOPLE, TEAMS
 from jitportal.embedded import Cluster
 
 _SERVER = "demo-target"
@@ -54,7 +54,9 @@ def seed(target: Cluster, say: Callable[[str], None]) -> None:
 
 def _groups() -> None:
     wanted: dict[str, tuple[bool, Duty | None]] = dict.fromkeys(TEAMS, (True, None))
-    wanted |= {name: (False, Duty(name)) for name in DUTIES} | dict.fromkeys((OWNERS, DATA_OWNERS), (False, None))
+    wanted |= {name: (False, Duty(name)) for name in DUTIES} | dict.fromkeys(
+        (OWNERS, DATA_OWNERS, ON_CALL), (False, None)
+    )
     known = {
         profile.group.name: (profile.claim, profile.is_team, profile.duty)
         for profile in GroupProfile.objects.select_related("group")
@@ -134,7 +136,8 @@ def _classify(database: Database) -> None:
 
 
 def _rights(database: Database) -> None:
-    rights = [("request_database", name) for name in TEAMS] + [("own_database", OWNERS), ("own_data", DATA_OWNERS)]
+    rights = [("request_database", name) for name in TEAMS]
+    rights += [("own_database", OWNERS), ("own_data", DATA_OWNERS), ("break_glass", ON_CALL)]
     for permission, name in rights:
         group = Group.objects.get(name=name)
         catalog.set_rights(actor=OPERATOR, database_id=database.pk, permission=permission, group=group, present=True)

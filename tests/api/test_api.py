@@ -11,12 +11,14 @@ from django.test import Client
 
 from apps.accounts import services as accounts
 from apps.accounts.models import TokenScope, User
+from apps.approvals import services as approvals
 from apps.catalog.models import Column, DataClass
 from apps.core import clock
 from apps.grants.models import Grant
 from apps.policies.services import ensure_default_rules
+from apps.requests import services as requests
 from apps.requests.models import AccessRequest
-from tests.factories import Cast, cast, let_own_data
+from tests.factories import Cast, cast, let_break_glass, let_own_data
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -384,3 +386,42 @@ def test_show_grant_when_it_ended_before_its_time_says_why(people: Cast) -> None
     Grant.objects.filter(pk=grant.pk).update(end_cause="masked", end_reason="crm.people.name is masked.")
     status, shown = alice.call("GET", "/grants/g1")
     assert (status, shown["end_cause"], shown["end_reason"]) == (200, "masked", "crm.people.name is masked.")
+
+
+def test_break_glass_by_a_token_is_refused(people: Cast) -> None:
+    let_break_glass(people.shop, people.shop_team)
+    alice = Caller(people.alice)
+    status, problem = alice.call("POST", "/requests", ask(database="shop", break_glass=True))
+    assert (status, problem["field"]) == (403, "break_glass")
+    assert "sign in in the portal" in problem["detail"]
+    assert not AccessRequest.objects.exists()
+    status, shown = alice.call("POST", "/requests/preview", ask(database="shop", break_glass=True))
+    assert (status, shown["outcome"], shown["risk"]["level"]) == (200, "approve", "critical")
+    assert Caller(people.carol).call("POST", "/requests/preview", ask(database="shop", break_glass=True))[0] == 403
+
+
+def test_reviews_are_listed_and_closed(people: Cast) -> None:
+    let_break_glass(people.shop, people.shop_team)
+    made = requests.Ask(**ask(database="shop", tables=("sales.orders",)))
+    row = approvals.break_glass(actor=people.alice, ask=made, stepped_up_at=clock.now())
+    sam, alice = Caller(people.sam), Caller(people.alice)
+    (line,) = sam.call("GET", "/reviews")[1]["items"]
+    assert (line["request"], line["requester"], line["verdict"], line["closed_at"]) == (row.pk, "alice", None, None)
+    assert alice.call("GET", "/reviews")[1]["items"] == [line]
+    assert Caller(people.carol).call("GET", "/reviews")[1]["items"] == []
+    assert sam.call("GET", "/reviews?status=closed")[1]["items"] == []
+    assert sam.call("GET", "/reviews?status=odd")[0] == 422
+    path, word = f"/requests/{row.pk}/review", {"verdict": "justified", "comment": "The shop was down"}
+    assert sam.call("POST", path, word)[0] == 409  # it is not over
+    AccessRequest.objects.filter(pk=row.pk).update(status="cancelled")
+    assert alice.call("POST", path, word)[0] == 403
+    assert Caller(people.sam, ["read", "request", "use"]).call("POST", path, word)[0] == 403
+    assert Caller(people.carol).call("POST", path, word)[0] == 404
+    assert sam.call("POST", path, {"verdict": "justified"})[0] == 422
+    assert sam.call("POST", path, {**word, "verdict": "fine"})[0] == 422
+    status, shown = sam.call("POST", path, word)
+    assert (status, shown["break_glass"]) == (200, True)
+    assert (shown["review"]["verdict"], shown["review"]["closed_by"]) == ("justified", "sam")
+    assert sam.call("POST", path, word)[0] == 409
+    assert sam.call("GET", "/reviews")[1]["items"] == []
+    assert [one["request"] for one in sam.call("GET", "/reviews?status=all&limit=1")[1]["items"]] == [row.pk]

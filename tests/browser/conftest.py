@@ -20,9 +20,10 @@ _FLAGS = [
 
 SignIn = Callable[..., Page]
 
-# What htmx says of a poll that was under way when the page went elsewhere. A server's refusal is told in other words
+# What htmx says of a poll that was under way when the page went elsewhere, or of a preview that a newer one took the
+# place of. A server's refusal is told in other words
 # (htmx:responseError, "Failed to load resource").
-_CUT_SHORT = ("htmx:afterRequest", "htmx:sendError")
+_CUT_SHORT = ("htmx:afterRequest", "htmx:sendError", "htmx:sendAbort")
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ def assert_everybody_can_do_their_part() -> None:
         askable = Database.objects.askable_by(people[name]).values_list("slug", "environment")
         assert set(askable) == {("shop", "production"), ("shop-staging", "staging")}
     assert Database.objects.owned_by(people["dana"]).count() == 2
+    assert [name for name in people if Database.objects.glass_breakable_by(people[name]).count() == 2] == ["bob"]
     assert [name for name in people if Database.objects.data_owned_by(people[name]).count() == 2] == ["sam"]
 
 

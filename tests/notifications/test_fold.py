@@ -5,7 +5,7 @@ import pytest
 from django.urls import resolve
 
 from apps.accounts.models import User
-from apps.approvals.services import approve, deny
+from apps.approvals.services import approve, break_glass, close_review, deny
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.catalog.models import Table
@@ -21,7 +21,7 @@ from apps.notifications.telling import _ADVICE
 from apps.requests.models import AccessRequest
 from apps.requests.services import Ask, lapse_due, submit
 from jitportal.portal_database import WEB
-from tests.factories import Cast, fresh
+from tests.factories import Cast, fresh, let_break_glass
 from tests.grants.odd_engine import LOST, OddEngine, fails, put_in
 from tests.grants.shelf import Shelf
 from tests.grants.stage import active, after, approved_by_people, now_in, queued
@@ -340,3 +340,41 @@ def test_fold_tells_again_when_the_first_was_read(people: Cast, shelf: Shelf) ->
         services.mark_read(actor=people.dana)
 
     assert told(people.dana) == ["drift", "drift"]
+
+
+def broken(people: Cast, user: User) -> AccessRequest:
+    let_break_glass(people.shop, people.shop_team)
+    let_break_glass(people.shop, people.security)
+    ask = Ask(
+        database="shop", level="query", tables=("sales.orders",), connection="direct", minutes=30, reason="It burns."
+    )
+    return break_glass(actor=fresh(user), ask=ask, stepped_up_at=clock.now())
+
+
+def test_fold_tells_owners_dbas_and_security_when_the_glass_is_broken(people: Cast) -> None:
+    request = broken(people, people.alice)
+    assert told(people.dana) == told(people.sam) == ["glass"]
+    assert told(people.alice) == told(people.bob) == told(people.carol) == told(people.audrey) == []
+    text = Notification.objects.filter(user=people.sam).get().text
+    assert text.startswith("alice broke the glass on shop: access at once, for 30 minutes")
+    assert "It burns" not in text
+    assert Notification.objects.filter(path=f"/requests/{request.pk}/", mailed_at=None).count() == 2
+
+
+def test_fold_tells_dbas_when_nobody_could_review_it(people: Cast) -> None:
+    broken(people, people.sam)
+    assert told(people.sam) == []
+    assert "Nobody in security can review it" in Notification.objects.get(user=people.dana).text
+
+
+def test_fold_tells_holder_and_owners_of_a_verdict(people: Cast) -> None:
+    request = broken(people, people.alice)
+    AccessRequest.objects.filter(pk=request.pk).update(status="cancelled")
+    close_review(actor=fresh(people.sam), request_id=request.pk, verdict="unjustified", comment="There was no fire.")
+    assert told(people.alice) == ["reviewed"]
+    assert told(people.dana) == ["glass", "reviewed"]
+    assert told(people.sam) == ["glass"]
+    assert (
+        Notification.objects.get(user=people.alice).text
+        == "Your breaking of the glass on shop was called not justified."
+    )
