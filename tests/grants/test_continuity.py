@@ -41,11 +41,15 @@ LOST = "f" * 16
 @pytest.fixture(autouse=True)
 def remembered(target: TargetServer) -> Iterator[None]:
     """Each test begins with workers that have just been started, and leaves nothing from the future behind."""
-    continuity.memory.forget()
+
+    def forget() -> None:
+        continuity.memory.forget()
+        with target.admin() as admin:
+            admin.execute("DROP ROLE IF EXISTS jitportal_memory")
+
+    forget()
     yield
-    continuity.memory.forget()
-    with target.admin() as admin:
-        admin.execute("DROP ROLE IF EXISTS jitportal_memory")
+    forget()
 
 
 @pytest.fixture
