@@ -124,6 +124,8 @@ def _make(grant: Grant, token: str) -> None:
 def _open_on_target(grant: Grant) -> Opened:
     _require_ready(grant.server)
     engine, target = reach(grant.server)
+    # Before the login is there: whoever does not know of its making finds the mark together with it.
+    continuity.leave_mark(grant.server)
     return engine.open_login(target, _spec(grant))
 
 
