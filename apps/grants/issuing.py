@@ -52,18 +52,14 @@ def waiting(now: datetime) -> QuerySet[Grant]:
 
 def issue_queued(*, server_id: str) -> None:
     """Issue what waits on one server, oldest first, for a moment; the clock asks again for the rest."""
-    server = Server.objects.get(pk=server_id)
-    is_reached = circuit.answers(server, patience=Patience.ISSUING)
-    until, has_issued = time.monotonic() + _STRETCH_SECONDS, False
+    is_reached = circuit.answers(Server.objects.get(pk=server_id), patience=Patience.ISSUING)
+    until = time.monotonic() + _STRETCH_SECONDS
     while time.monotonic() < until:
         waits = waiting(clock.now()).filter(server=server_id).order_by("queued_at", "pk")
         # Where nobody answers only those have their turn whose time is over: they are given up.
         grant_id = next((grant.pk for grant in waits.only(*_LIFE) if is_reached or _is_too_late(grant)), None)
         if grant_id is None or not issue(grant_id=grant_id):
-            break
-        has_issued = True
-    if has_issued and circuit.next_question(server_id) is None:
-        continuity.leave_mark(server)
+            return
 
 
 def issue(*, grant_id: str) -> bool:
@@ -128,6 +124,8 @@ def _make(grant: Grant, token: str) -> None:
 def _open_on_target(grant: Grant) -> Opened:
     _require_ready(grant.server)
     with circuit.through(grant.server, patience=Patience.ISSUING) as (engine, target):
+        # Before the login is there: whoever does not know of its making finds the mark together with it.
+        continuity.leave_mark(grant.server)
         return engine.open_login(target, _spec(grant))
 
 

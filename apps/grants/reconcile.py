@@ -105,9 +105,9 @@ def _is_stray(grant: tuple[str, datetime | None] | None, started: datetime) -> b
 
 def _prolonged(live: Mapping[str, str], there: Mapping[str, FoundLogin]) -> list[str]:
     """Grants whose login works for longer than was ever asked of the server."""
-    rows = Grant.objects.filter(pk__in=live).annotate(extended=Max("extensions__valid_until"))
+    rows = Grant.objects.filter(pk__in=live).order_by().values_list("pk", "login", "valid_until")
     found = []
-    for pk, login, valid_until, extended in rows.values_list("pk", "login", "valid_until", "extended"):
+    for pk, login, valid_until, extended in rows.annotate(extended=Max("extensions__valid_until")):
         one, asked = there.get(login), max(filter(None, (valid_until, extended)), default=None)
         if one and one.can_login and asked and (one.valid_until is None or one.valid_until > asked):
             found.append(pk)

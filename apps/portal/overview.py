@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from apps.catalog.models import Database, Server
 from apps.engines.base import Severity
 from apps.grants import services as grants
-from apps.grants.models import Grant
+from apps.grants.models import Grant, ServerState
 from apps.grants.states import LIVE
 from apps.portal.context import surroundings
 from apps.requests.models import AccessRequest
@@ -44,7 +44,7 @@ def front_page(request: HttpRequest) -> dict[str, Any]:
         "waiting": list(waiting.select_related("requester", "database").order_by("submitted_at")[:_SHOWN]),
         "waiting_count": waiting.count(),
         "server_count": len(servers),
-        "troubles": [*_server_troubles(servers), *_database_troubles()],
+        "troubles": [*_server_troubles(servers), *_leaving_troubles(), *_stray_troubles(), *_database_troubles()],
         "health": grants.health(),
     }
 
@@ -57,6 +57,27 @@ def _server_troubles(servers: Sequence[Server]) -> list[Trouble]:
             errors = ["It has never been checked: run its bootstrap SQL, then check it."]
         if errors:
             found.append(Trouble("admin:catalog_server_change", server.pk, server.name, tuple(errors)))
+    return found
+
+
+def _leaving_troubles() -> list[Trouble]:
+    """Servers that are being taken out of the catalog, and what is in the way."""
+    rows = Server.objects.filter(retiring_at__isnull=False, retired_at=None)
+    return [
+        Trouble("admin:catalog_server_change", row.pk, row.name, (f"It is being taken out. {row.retire_problem}",))
+        for row in rows
+    ]
+
+
+def _stray_troubles() -> list[Trouble]:
+    found = []
+    for state in ServerState.objects.exclude(strays=[]).select_related("server"):
+        left = [stray["role"] for stray in state.strays if not stray["gone"]]
+        if left:
+            sentence = (
+                f"Logins of the portal's that it does not know, and that are not gone yet: {', '.join(left[:_SHOWN])}."
+            )
+            found.append(Trouble("admin:catalog_server_change", state.server_id, state.server.name, (sentence,)))
     return found
 
 

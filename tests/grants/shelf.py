@@ -1,6 +1,6 @@
 """A target that is a dictionary: for what the portal does, whatever a real server would say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -85,6 +85,11 @@ class Shelf(PostgresEngine):
         found = [self.drifts(spec) for spec in specs if spec.login in self.logins]
         self._may_fail(Fault.AFTER)
         return [drift for drift in found if drift.opened or drift.changed]
+
+    def drop_scopes(self, target: Target, scope_roles: Iterable[tuple[str, str]]) -> list[str]:
+        """There are none."""
+        self._may_fail(Fault.BEFORE)
+        return [role for role, _ in scope_roles]
 
     def survey(self, target: Target) -> Survey:
         self._may_fail(Fault.BEFORE)

@@ -26,7 +26,7 @@ from apps.notifications.models import Cursor, Notification
 from jitportal.portal_database import WEB
 from tests.factories import Cast, ServerFactory, fresh
 from tests.grants.machinery import asked_for, work_off
-from tests.grants.odd_engine import put_in
+from tests.grants.odd_engine import OddEngine, put_in
 from tests.grants.shelf import Shelf
 from tests.grants.stage import active, now_in, queued, told
 from tests.support.people import signed_in
@@ -41,11 +41,15 @@ LOST = "f" * 16
 @pytest.fixture(autouse=True)
 def remembered(target: TargetServer) -> Iterator[None]:
     """Each test begins with workers that have just been started, and leaves nothing from the future behind."""
-    continuity.memory.forget()
+
+    def forget() -> None:
+        continuity.memory.forget()
+        with target.admin() as admin:
+            admin.execute("DROP ROLE IF EXISTS jitportal_memory")
+
+    forget()
     yield
-    continuity.memory.forget()
-    with target.admin() as admin:
-        admin.execute("DROP ROLE IF EXISTS jitportal_memory")
+    forget()
 
 
 @pytest.fixture
@@ -108,6 +112,19 @@ def test_issue_leaves_a_mark_when_the_record_has_moved(people: Cast, server: Ser
     continuity.memory.forget()
     services.reconcile(server_id=server.pk)
     assert Continuity.objects.count() == 0
+
+
+def test_issue_leaves_a_mark_before_there_is_a_login(
+    people: Cast, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the portal that looks at this very moment must not take the login for a stray."""
+    marks: list[str] = []
+    odd = OddEngine(before_open=lambda: marks.append(PostgresEngine().recall(target_for(server))))
+    put_in(monkeypatch, odd)
+    grant = active(people.alice)
+    (intent,) = audit.entries(where=audit.Filter(subjects=(grant.audit_id,), action="grant.issuing"))
+    assert int(marks[0].removeprefix("record=").split(":")[0]) >= intent.index
+    assert is_known(marks[0])
 
 
 def test_leave_mark_is_asked_of_the_server_once_when_nothing_has_moved(

@@ -121,6 +121,7 @@ def test_retire_says_what_is_left_when_it_is_not_clean(people: Cast, target: Tar
             page = signed_in(people.dana).get(f"/admin/catalog/server/{people.shop.server_id}/change/")
             assert "being taken out" in page.content.decode()
             assert login in page.content.decode()
+            assert "It is being taken out." in signed_in(people.dana).get("/admin/").content.decode()
             assert server(people).retired_at is None
             with pytest.raises(Conflict, match="being taken out already"):
                 services.retire_server(actor=fresh(people.dana), server_id=people.shop.server_id, reason=WHY)
