@@ -13,8 +13,10 @@ from django.utils.safestring import SafeString
 
 from apps.accounts.adminsite import ReadOnlyAdmin, person, portal_admin
 from apps.core import clock
-from apps.grants import services
+from apps.grants import admin_servers, services
 from apps.grants.models import Grant, is_late
+
+__all__ = ["admin_servers"]  # adds to the page of a server
 
 _FIELDS: Final[tuple[str, ...]] = (
     *("login", "request", "holder", "database", "connection", "minutes", "status", "on_time", "problem"),
