@@ -1,5 +1,7 @@
 """What work on a server has shown, on the server's own page of the admin, which is the catalog's."""
 
+from typing import Any, Final
+
 from django.contrib import admin
 from django.template.defaultfilters import date
 from django.utils.html import format_html, format_html_join
@@ -43,4 +45,5 @@ def left_behind(server: Server) -> SafeString:
     return format_html("{}<ul>{}</ul>", advice, listed)
 
 
-ServerAdmin.readonly_fields = [*ServerAdmin.readonly_fields, reached, left_behind]
+_MORE: Final[list[Any]] = [reached, left_behind]
+ServerAdmin.readonly_fields = [*ServerAdmin.readonly_fields, *_MORE]
