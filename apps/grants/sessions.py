@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Q
 
 from apps.catalog.models import Server
 from apps.core import clock
@@ -22,8 +23,11 @@ def look_at_sessions(*, server_id: str) -> None:
 
 @transaction.atomic(durable=True)
 def _keep(server: Server, uses: dict[str, SessionUse]) -> None:
+    """Only those in use now or at the last look: most live grants are neither."""
     now = clock.now()
-    for grant in Grant.objects.select_for_update(no_key=True).filter(server=server, status=GrantStatus.ACTIVE):
+    in_use = Q(login__in=[login for login, use in uses.items() if use.live]) | Q(sessions_live__gt=0)
+    grants = Grant.objects.select_for_update(no_key=True).filter(in_use, server=server, status=GrantStatus.ACTIVE)
+    for grant in grants.defer("scope", "evidence"):
         use = uses.get(grant.login)
         if use is not None and use.live:
             _used(grant, use, started=_in_portal_time(use.first_backend_start, server), now=now)
