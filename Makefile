@@ -16,7 +16,7 @@ TOOLS := JITPORTAL_TESTING=1 JITPORTAL_SECRET_KEY=tools-only PYTHONWARNINGS=igno
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak story lint types check lock
+.PHONY: help demo test soak story bench lint types check lock
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,11 @@ soak: $(VENV)/installed-dev ## Break everything everywhere, for long: make soak 
 
 story: $(VENV)/installed ## Walk the whole way against a running demo, by API and psql
 	$(BIN)/python tests/story/walk.py --url http://127.0.0.1:$(PORT) --data '$(DATA)'
+
+bench: $(VENV)/installed ## Measure life, ends and masking; the first needs a running demo
+	$(BIN)/python benchmarks/bench_life.py --data '$(DATA)' --grants 20 --rounds 10
+	$(BIN)/python benchmarks/bench_ends.py
+	$(BIN)/python benchmarks/bench_masking.py --rows 200000
 
 lint: $(VENV)/installed-dev ## Check style and which room imports which
 	$(BIN)/ruff check .

@@ -18,7 +18,6 @@ from apps.grants.models import Grant, is_late, is_never_used
 from apps.grants.sessions import use_in_words
 
 __all__ = ["admin_continuity", "admin_servers"]  # each registers its pages
-
 _FIELDS: Final[tuple[str, ...]] = (
     *("login", "request", "holder", "database", "connection", "break_glass"),
     *("minutes", "status", "on_time", "problem"),

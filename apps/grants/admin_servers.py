@@ -16,6 +16,7 @@ from apps.catalog.buttons import refused
 from apps.catalog.models import Server
 from apps.core.errors import PortalError
 from apps.grants import retiring
+from apps.grants.admin_server_state import left_behind, reached
 from apps.grants.models import ServerState
 
 _SHOWN: Final = 20
@@ -42,7 +43,10 @@ class ServerWithGrantsAdmin(ServerAdmin):
 
     buttons: ClassVar[dict[str, str]] = {**ServerAdmin.buttons, "compare_now": "Compare with the server now"}
     pages: ClassVar[dict[str, str]] = {**ServerAdmin.pages, "take_out": "Take it out of the catalog"}
-    readonly_fields = [*ServerAdmin.readonly_fields, "compared", "unknown_logins", "taken_out"]
+    readonly_fields: ClassVar[list[Any]] = [
+        *ServerAdmin.readonly_fields,
+        *(reached, "compared", "unknown_logins", left_behind, "taken_out"),
+    ]
 
     def state(self, server: Server) -> str:
         if server.retired_at is not None:

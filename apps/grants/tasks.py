@@ -114,8 +114,10 @@ def beat(cluster: str) -> None:
 
 @guarded
 def preflight(server_id: str) -> None:
+    """Also of a server that nobody could reach yet: the findings say what is missing."""
     server = Server.objects.get(pk=server_id)
-    if circuit.answers(server, at_once=server.check_wanted_at is not None) or server.checked_at is None:
+    is_new = server.manager_secret is None or server.checked_at is None
+    if is_new or circuit.answers(server, at_once=server.check_wanted_at is not None):
         catalog.run_preflight(server_id=server_id)
 
 

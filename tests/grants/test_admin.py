@@ -5,7 +5,7 @@ from django.test import Client
 
 from apps.core import clock
 from apps.grants import services
-from apps.grants.models import Grant
+from apps.grants.models import Grant, ServerState
 from apps.grants.states import GrantStatus
 from tests.factories import Cast
 from tests.grants.odd_engine import LOST, OddEngine, fails, put_in
@@ -110,3 +110,23 @@ def test_admin_is_closed_when_one_is_no_dba(people: Cast, who: str) -> None:
     )
     assert answer.status_code in {302, 403}
     now_in(grant, GrantStatus.QUEUED)
+
+
+def test_page_of_a_server_tells_what_was_left_behind_and_that_nobody_answers(people: Cast) -> None:
+    server = people.shop.server
+    client = signed_in(people.dana)
+    address = f"/admin/catalog/server/{server.pk}/change/"
+    assert "as far as is known" in client.get(address).content.decode()
+
+    left = {"database": "shop", "object": "table public.<mine>", "login": "jit_alice_abcdefghij", "at": "2026-11-28T"}
+    ServerState.objects.create(
+        server=server,
+        unreachable_since=clock.now(),
+        next_probe_at=clock.now(),
+        problem="It could not be reached.",
+        graveyard=[left],
+    )
+    page = client.get(address).content.decode()
+
+    assert "It could not be reached." in page
+    assert "table public.&lt;mine&gt;, owned by <code>jitportal_graveyard_abcdefghij</code>" in page
