@@ -21,14 +21,19 @@ def steps_of(request: AccessRequest) -> tuple[Step, ...]:
 
 
 def tally_now(request: AccessRequest, decisions: Iterable[Decision], people: Standing) -> Tally:
-    """The tally of a waiting request. A vote counts while its voter could cast it and is seen (field notes A5)."""
+    """What the votes add up to (field notes A5). A vote counts while its voter could cast it.
+
+    On a waiting request it counts only while single sign-on still knows them. What is complete stands without that: a
+    yes of Friday for Monday must not fail because nobody has signed in by then.
+    """
     steps = steps_of(request)
+    counts = people.counts if request.status == RequestStatus.PENDING else people.may_take
     votes = [
         Vote(decision.decider_id, decision.step, EffectiveScope.from_json(decision.scope))
         for decision in decisions
         if decision.kind == Decision.Kind.APPROVE
         and decision.step < len(steps)
-        and people.counts(
+        and counts(
             decision.decider_id,
             steps[decision.step],
             requester_id=request.requester_id,

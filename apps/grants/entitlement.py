@@ -1,5 +1,8 @@
 """Whether an approved request may still become access: asked when its time comes and again before each try (A5)."""
 
+from datetime import datetime, timedelta
+from typing import Final
+
 from apps.accounts.roles import is_seen, is_welcome
 from apps.approvals.models import Review
 from apps.approvals.routes import standing_for, tally_now
@@ -12,6 +15,15 @@ from apps.requests.asking import check_notifying
 from apps.requests.errors import Refused
 from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
+
+_TIME_TO_SIGN_IN: Final = timedelta(days=1)  # from when access should have started
+
+
+def waits(request: AccessRequest, now: datetime) -> bool:
+    """Whether it is put off: nothing but a sign-in of its requester is missing, and there is time for that."""
+    if is_seen(request.requester) or not is_welcome(request.requester):
+        return False
+    return now < max(request.lapses_at, (request.starts_at or request.submitted_at) + _TIME_TO_SIGN_IN)
 
 
 def refusal(request: AccessRequest) -> str:
@@ -63,10 +75,7 @@ def _of_votes(request: AccessRequest) -> str:
     decisions = list(request.decisions.all())
     if tally_now(request, decisions, standing_for([request], decisions)).complete:
         return ""
-    return (
-        "The approvals do not stand any more: somebody who gave one may no longer decide about this, or single sign-on "
-        "has not vouched for them lately. Ask again."
-    )
+    return "The approvals do not stand any more: somebody who gave one may no longer decide about this. Ask again."
 
 
 def _of_listeners(request: AccessRequest) -> str:

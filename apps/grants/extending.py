@@ -18,7 +18,7 @@ from apps.core.errors import Conflict
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import EngineError, Refused
-from apps.grants import circuit, entitlement, leases
+from apps.grants import circuit, continuity, entitlement, leases
 from apps.grants.circuit import Patience
 from apps.grants.models import Extension, Grant
 from apps.grants.record import WORKER, record
@@ -83,6 +83,7 @@ def apply(*, request_id: str) -> None:
         _later(request_id=request_id, token=token, sentence="This failed unexpectedly; see the worker's log.")
     else:
         _record_extended(request_id=request_id, token=token)
+        continuity.leave_mark(grant.server)
 
 
 def close_pointless() -> int:

@@ -55,6 +55,8 @@ def _open(*, request_id: str) -> tuple[Grant | Extension | None, str]:
     request = found.select_related("requester", "database").filter(pk=request_id).first()
     if request is None or not to_open(now).filter(pk=request_id).exists():
         return None, ""
+    if entitlement.waits(request, now):
+        return None, ""
     if why := entitlement.refusal(request):
         return None, why
     if request.extends_id is not None:

@@ -374,18 +374,29 @@ def test_look_approves_when_the_voter_comes_back_whose_vote_was_missing(people: 
 
 
 @pytest.mark.parametrize("voter", ["bob", "dana"])
-def test_open_approved_refuses_when_a_voter_is_not_seen_any_more(people: Cast, shelf: Shelf, voter: str) -> None:
+def test_open_approved_opens_when_a_voter_has_not_been_seen_since_the_approval(
+    people: Cast, shelf: Shelf, voter: str
+) -> None:
+    """A yes of Friday for Monday."""
     request = approved_by_people(people, connection="console")
     User.objects.filter(username=voter).update(seen_at=clock.now() - A_DAY)
-    assert services.open_approved() == []
-    request.refresh_from_db()
-    assert (request.status, "vouched for them lately" in request.closed_reason) == ("denied", True)
+    assert [grant.request_id for grant in services.open_approved()] == [request.pk]
 
 
-def test_open_approved_refuses_when_the_requester_is_not_seen_any_more(people: Cast, shelf: Shelf) -> None:
+def test_open_approved_waits_when_the_requester_is_not_seen_any_more(people: Cast, shelf: Shelf) -> None:
     request = approved(people.alice)
     not_seen_for_a_day(people)
     assert services.open_approved() == []
+    assert "starts when you have signed in" in signed_in(people.alice).get(f"/requests/{request.pk}/").content.decode()
+
+    sign_in(people.alice, "shop-team")
+    assert [grant.request_id for grant in services.open_approved()] == [request.pk]
+
+
+def test_open_approved_refuses_when_the_requester_does_not_come_back_in_time(people: Cast, shelf: Shelf) -> None:
+    request = approved(people.alice)
+    with clock.shifted(timedelta(days=4)):
+        assert services.open_approved() == []
     request.refresh_from_db()
     assert request.closed_reason == "Single sign-on has not vouched for alice lately: sign in once and ask again."
 

@@ -1,6 +1,7 @@
 """A request: its list, its page, and the decisions on it."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 
 from django.contrib import messages
@@ -17,6 +18,7 @@ from apps.audit import services as audit
 from apps.catalog.names import quoted, quoted_column
 from apps.core.errors import NotFound, PortalError
 from apps.grants import services as grants
+from apps.grants.entitlement import waits
 from apps.grants.models import Grant
 from apps.grants.services import may_revoke
 from apps.grants.states import GrantStatus
@@ -232,10 +234,12 @@ def _page(
     route = _route(row)
     scope = row.effective
     late = grant is not None and words.is_late(grant, around.now)
-    outdated = _outdated(row)
+    outdated, put_off = _outdated(row), _put_off(row, around.now)
     more, longer = asked(row, grant, user, around.now), outcome(row)
     told = [part.state for part in (more, longer) if part]
-    state = state_of(row.status, row.scope_digest, route, _seen(grant), late, outdated, told, seen(row, grant))
+    state = state_of(
+        row.status, row.scope_digest, route, _seen(grant), late, (outdated, put_off), told, seen(row, grant)
+    )
     if is_unchanged(request, state):
         return HttpResponse(status=204)
     subjects = (row.audit_id, *([grant.audit_id] if grant else []))
@@ -250,6 +254,7 @@ def _page(
         "grant": grant,
         "late": late,
         "outdated": outdated,
+        "put_off": put_off,
         "trail": tell(trail[-_TRAIL:]),
         "trail_is_cut": len(trail) > _TRAIL,
         "form": form,
@@ -295,6 +300,11 @@ def _route(row: AccessRequest) -> list[dict[str, Any]]:
         waiting = waiting and step["done"]
         step["names"] = [names.get(username, username) for username in step["approved_by"]]
     return steps
+
+
+def _put_off(row: AccessRequest, now: datetime) -> bool:
+    """Approved, and its requester has to sign in first."""
+    return row.status == RequestStatus.APPROVED and not hasattr(row, "grant") and waits(row, now)
 
 
 def _outdated(row: AccessRequest) -> str:
