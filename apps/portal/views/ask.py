@@ -5,7 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.db.models import BooleanField, ExpressionWrapper, Prefetch, prefetch_related_objects
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Prefetch, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -143,7 +143,8 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     user = person(request)
-    databases = list(_offered(user))
+    breakable = Database.objects.glass_breakable_by(user).filter(pk=OuterRef("pk"))
+    databases = list(_offered(user).annotate(is_breakable=Exists(breakable)))
     chosen = next((row for row in databases if row.slug == form["database"].value()), None)
     if quiet:  # a search in between: what is still missing is no error yet
         form = AskForm(initial={name: form[name].value() for name in form.fields})
@@ -157,7 +158,7 @@ def _page(
         "levels": words.LEVELS.items(),
         "ways": [(way.value, *words.CONNECTIONS[way]) for way in CONNECTIONS],
         "presets": PRESETS,
-        "breakable": list(Database.objects.glass_breakable_by(user).values_list("slug", flat=True)),
+        "breakable": [row.slug for row in databases if row.is_breakable],  # type: ignore[attr-defined]  # annotated
         "break_glass_minutes": settings.BREAK_GLASS_MINUTES,
         "stepped_up": stepped_up_at(request) is not None,
     }
