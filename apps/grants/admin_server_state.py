@@ -28,7 +28,7 @@ def left_behind(server: Server) -> SafeString:
     state = ServerState.objects.filter(server=server).first()
     if state is None or not state.graveyard:
         return SafeString("nothing")
-    advice = format_html(
+    advice = SafeString(
         "<p>Ended logins owned these, and others depend on them. Each belongs to a role without any right, which "
         "nobody can sign in as. In its database, give it to whom it should belong to (<code>REASSIGN OWNED BY … TO …"
         "</code>), or drop it with what depends on it (<code>DROP OWNED BY … CASCADE</code>); then "
