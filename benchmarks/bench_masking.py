@@ -7,6 +7,7 @@ of the same run; the plans stand beside.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -168,6 +169,7 @@ def reading(cluster: Cluster, rows: int, rounds: int) -> None:
                     compare(what, direct, through, query, rounds, table=table)
                 if not filters:
                     looking_up(direct, through, rows, table=table)
+                    thrown_away(cluster, name, (base.login, spec.login), rounds, table=table)
 
 
 def compare(
@@ -211,6 +213,21 @@ def looking_up(
         before, after = (median(times) / CLIENT_LOOKUPS * 1e6 for times in zip(*pairs, strict=True))
         what = f"a client's lookup, {'prepared' if prepare else 'planned anew'}"
         print(f"  {what:32} {after / before:5.2f} ×   ({before:.0f} µs → {after:.0f} µs)")
+
+
+def thrown_away(cluster: Cluster, name: str, logins: tuple[str, str], rounds: int, *, table: TableName) -> None:
+    """A copy to a client that does nothing with it, so that the server's own work is what takes the time."""
+
+    def copy(login: str, text: str) -> float:
+        where = f"host={cluster.host} port={cluster.port} dbname={name} user={login}"
+        options = "-c jit=off -c max_parallel_workers_per_gather=0"
+        command = [str(cluster.psql), "-X", "-q", "-c", f"COPY (SELECT * FROM {text}) TO STDOUT", where]
+        environment = {**os.environ, "PGPASSWORD": PASSWORD, "PGOPTIONS": options}
+        return timed(lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env=environment))
+
+    pairs = [(copy(logins[0], str(table)), copy(logins[1], table.name)) for _ in range(rounds + 1)][1:]
+    before, after = (1000 * median(times) for times in zip(*pairs, strict=True))
+    print(f"  {'copy to nobody':32} {after / before:5.2f} ×   ({before:.1f} ms → {after:.1f} ms)")
 
 
 def issuing(cluster: Cluster, rounds: int) -> None:
