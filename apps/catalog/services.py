@@ -129,6 +129,7 @@ def change_server(*, actor: Actor, server_id: str, **fields: Any) -> Server:
     check_server(server)
     moved = bool({"host", "port"} & before.keys())
     if moved:
+        _refuse_to_leave(server)
         server.manager_secret, server.manager_verifier = None, ""
         server.findings, server.checked_at, server.skew_seconds = [], None, None
     if not before.keys() <= {"name", "is_active", *SESSION_LIMITS}:
@@ -144,6 +145,20 @@ def change_server(*, actor: Actor, server_id: str, **fields: Any) -> Server:
     )
     nudge()
     return server
+
+
+def _refuse_to_leave(server: Server) -> None:
+    """Elsewhere there is nothing of what was granted here, which would be taken for the proof that it has ended.
+
+    A server that does not answer may have moved. Whether it does, and who has access, is told by rows of a room above.
+    """
+    found = Server.objects.filter(pk=server.pk, grants__status__in=["active", "ending"])
+    if found.exclude(state__unreachable_since__isnull=False).exists():
+        raise Conflict(
+            f"Somebody has access on {server}, and it answers at its address: revoke that first, and come back when "
+            "it has ended. Another machine is another server: add it as one.",
+            field="host",
+        )
 
 
 @verb

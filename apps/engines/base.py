@@ -30,6 +30,7 @@ class TargetUnavailable(EngineError):
     """Nobody answered, or the answer was lost: try again, nothing is known about the outcome."""
 
     retry = True
+    answered = False  # somebody is there, who would not let us in
 
 
 class TargetBusy(EngineError):

@@ -87,7 +87,8 @@ class Rounds:
         for duty in (*loud, *pointless, lambda: self._ask(due.rest(now)), self._beat):
             self._do(duty)
         longest = _SHORT_SLEEP if any(waits) else _LONGEST_SLEEP
-        return min(longest, self._seconds_until(due.next_instant(now)))
+        seconds = self._do(lambda: self._seconds_until(due.next_instant(now)))
+        return min(longest, seconds) if isinstance(seconds, float) else _SHORT_SLEEP
 
     def _ask(self, works: Iterable[Work]) -> bool:
         """Whether there was any, new or asked for already."""

@@ -149,7 +149,9 @@ def _checks(now: datetime, shut: Container[str]) -> Iterator[Work]:
 
 
 def _reconciliations(now: datetime, shut: Container[str]) -> Iterator[Work]:
+    """Also where nothing is granted any more, as long as somebody has access there."""
     wanted = Q(is_active=True) | Q(retiring_at__isnull=False) | Q(reconcile_wanted_at__isnull=False)
+    wanted |= Q(pk__in=Grant.objects.live().order_by().values("server"))
     servers = Server.objects.filter(wanted, retired_at=None, manager_secret__isnull=False)
     since = continuity.confirmed_at()  # then at once, everywhere
     for server in servers.only("pk", "reconcile_wanted_at"):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from django.db import OperationalError, connection
 from django.db.models import F, Q, QuerySet
 
 from apps.accounts.models import User
@@ -17,7 +18,7 @@ from apps.audit.actions import Action
 from apps.audit.body import rfc3339
 from apps.catalog.models import Server
 from apps.core import clock
-from apps.core.verbs import verb
+from apps.core.verbs import sqlstate, verb
 from apps.engines.base import Closed, EngineError, Refused
 from apps.grants import circuit, continuity, leases, outcomes
 from apps.grants.circuit import Patience
@@ -42,6 +43,7 @@ _READ: Final = (
     *("login", "status", "request_id", "holder_id", "database_id", "server_id"),
     *("tries", "end_cause", "ending_since", "expires_at"),
 )
+_LOCK_NOT_AVAILABLE: Final = "55P03"
 _UNPROVEN: Final = "The target has not yet shown that every session of this login is gone; it is tried again."
 
 
@@ -105,14 +107,32 @@ def _claim_due(server: Server, token: str, *, only: Q | None = None) -> list[Gra
     claimed: list[Grant] = []
     while len(claimed) < BATCH and (some := _claim_some(server, token, only or Q(), BATCH - len(claimed))):
         claimed += some
-    return claimed
+    return claimed or _claim_held(server, token, only or Q())
+
+
+def _claim_held(server: Server, token: str, only: Q) -> list[Grant]:
+    """What is due and locked by somebody, for whom we wait in line: a holder who asks for the credential again and
+    again would never be found without a lock.
+    """
+    if not due(clock.now()).filter(only, server=server).exists():
+        return []
+    try:
+        return _claim_some(server, token, only, INTENTS, waits=True)
+    except OperationalError as error:
+        if sqlstate(error) != _LOCK_NOT_AVAILABLE:
+            raise
+        log.warning("Grants on %s are due, and their rows are locked; they are tried again.", server)
+        return []
 
 
 @verb
-def _claim_some(server: Server, token: str, only: Q, at_most: int) -> list[Grant]:
+def _claim_some(server: Server, token: str, only: Q, at_most: int, *, waits: bool = False) -> list[Grant]:
+    if waits:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '1s'")
     now = clock.now()
     found = due(now).filter(only, server=server).order_by("next_try_at", "pk")[: min(at_most, INTENTS)]
-    grants = list(found.select_for_update(no_key=True, skip_locked=True).only(*_READ))
+    grants = list(found.select_for_update(no_key=True, skip_locked=not waits).only(*_READ))
     _begin_expired([grant for grant in grants if grant.status == GrantStatus.ACTIVE])
     mine = Grant.objects.filter(pk__in=[grant.pk for grant in grants])
     mine.update(claimed_by=token, claimed_until=now + leases.LEASE, tries=F("tries") + 1)

@@ -132,14 +132,16 @@ def _let_go_unseen(server: Server) -> None:
     try:
         engine, target = reach_to_look(server)
         engine.survey(target)
-    except TargetUnavailable:
-        pass
     except EngineError as error:
+        if isinstance(error, TargetUnavailable) and not error.answered:
+            _give_up_on(server)
+            return
         _keep_problem(server_id=server.pk, problem=f"It answers, so it does exist: {error.sentence}", exists=True)
-        return
     else:
         _keep_problem(server_id=server.pk, problem="It answers, so it does exist, and is cleaned up.", exists=True)
-        return
+
+
+def _give_up_on(server: Server) -> None:
     while _end_unproven(server_id=server.pk):
         pass
     if living_on(server):

@@ -86,6 +86,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_REASON: Final = 2_000
+_WARNED_AT_ONCE: Final = 50  # each nudges, so that the clock looks again at once, at what ends first
 _SSL_MODES: Final = {Server.TlsMode.VERIFY_FULL: "verify-full", Server.TlsMode.LOOPBACK_PLAINTEXT: "disable"}
 
 
@@ -232,9 +233,9 @@ def credential(*, actor: User, grant_id: str, address: str = "") -> Credential:
 
 
 def warn_expiring() -> int:
-    """Let the holders of grants that end soon know, once each; returns how many were told."""
-    ids = list(to_warn().filter(warn_at__lte=clock.now()).values_list("pk", flat=True))
-    return sum(_warn(grant_id) for grant_id in ids)
+    """Let the holders of grants that end soon know, once each, some at a time; returns how many were told."""
+    due = to_warn().filter(warn_at__lte=clock.now()).order_by("warn_at", "pk")
+    return sum(_warn(grant_id) for grant_id in list(due.values_list("pk", flat=True)[:_WARNED_AT_ONCE]))
 
 
 def to_warn() -> "QuerySet[WithAnnotations[Grant, _WarnAt]]":

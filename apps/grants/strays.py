@@ -12,7 +12,6 @@ from apps.core import clock
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import Closed, Engine, EngineError, FoundLogin, Refused, Target
-from apps.grants.ending import BATCH
 from apps.grants.models import Grant, ServerState
 from apps.grants.record import WORKER
 
@@ -28,8 +27,9 @@ def keep_seen(server: Server, found: Sequence[FoundLogin]) -> None:
 
 def disable(server: Server, engine: Engine, target: Target, found: Sequence[FoundLogin]) -> None:
     """Close them as any login is closed: told first, done then, and what was read back is told."""
-    for start in range(0, len(found), BATCH):
-        batch = found[start : start + BATCH]
+    # No more at once than the list keeps, which holds what is told of each.
+    for start in range(0, len(found), _LISTED):
+        batch = found[start : start + _LISTED]
         _keep(server_id=server.pk, found=batch, told=True)
         closed = {done.login: done for done in _close(engine, target, [one.login for one in batch])}
         if closed:

@@ -281,12 +281,6 @@ def _file(actor: User, request: AccessRequest, sent: Sent, more: Mapping[str, Js
     return request
 
 
-def _check_waiting(actor: User) -> None:
-    waiting = AccessRequest.objects.filter(requester=actor, status=RequestStatus.PENDING).count()
-    if waiting >= MAX_WAITING:
-        raise Refused(f"{waiting} requests of yours are waiting already: cancel those that you no longer need first.")
-
-
 def _new(actor: User, analysis: Analysis, now: datetime) -> AccessRequest:
     scope = analysis.scope
     return AccessRequest(

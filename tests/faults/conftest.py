@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jitportal.embedded import Cluster
-from tests.grants.conftest import _TABLES, databases, left_behind, people, prepare
+from tests.grants.conftest import TABLES, databases, left_behind, people, prepare
 from tests.support.proxy import Proxy, before
 from tests.support.targets import TargetServer
 
@@ -53,7 +53,7 @@ def people_two_phase(transactional_db: None, two_phase_target: TargetServer, tmp
     made = {slug: two_phase_target.create_database() for slug in ("shop", "shop-staging")}
     for name in made.values():
         with two_phase_target.admin(name) as admin:
-            admin.execute(_TABLES)
+            admin.execute(TABLES)
     return _cast(two_phase_target, two_phase_target.port, made, tmp_path)
 
 

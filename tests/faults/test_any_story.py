@@ -37,8 +37,7 @@ from apps.requests.states import RequestStatus
 from jitportal.embedded import Cluster
 from tests.factories import Cast, ServerFactory, cast, fresh
 from tests.faults.server_of_stories import Killed, Moment, World
-from tests.grants.conftest import _TABLES as TABLES
-from tests.grants.conftest import prepare
+from tests.grants.conftest import TABLES, prepare
 from tests.grants.machinery import work_off
 from tests.grants.stage import told
 from tests.support.soak import SOAK

@@ -61,6 +61,12 @@ def test_verbs_work_when_the_web_process_calls_them(people: Cast, grants: list[G
         "status = 'ending', next_try_at = '2100-01-01', ending_since = now()",
         "status = 'ending', next_try_at = NULL, ending_since = now()",
         "status = 'ending', next_try_at = now(), ending_since = '2100-01-01'",
+        # What nobody can read or count on from would keep clock and workers from every end.
+        "status = 'ending', next_try_at = '-infinity', ending_since = now()",
+        "status = 'ending', next_try_at = now(), ending_since = '-infinity'",
+        "status = 'ending', next_try_at = now(), ending_since = now(), tries = 2147483647",
+        "status = 'ending', next_try_at = now(), ending_since = now(), end_cause = 'refused'",
+        "status = 'ending', next_try_at = now(), ending_since = now(), end_reason = repeat('x', 2000000)",
     ],
 )
 def test_update_of_a_live_grant_is_refused_when_the_web_role_does_it_by_hand(

@@ -19,6 +19,7 @@ from apps.grants.tasks import Cluster, Task
 from jitportal.portal_database import WORKER
 from tests.factories import Cast
 from tests.grants.conftest import LeftBehind
+from tests.grants.crowd import crowd
 from tests.grants.machinery import asked_for, running, wait_until, work_off
 from tests.grants.odd_engine import LOST, OddEngine, fails, put_in
 from tests.grants.stage import active, after, approved, now_in, queued
@@ -171,6 +172,31 @@ def test_look_goes_on_when_one_duty_fails(
     assert asked_for(Task.END) == [(grant.server_id,)]
     assert Heartbeat.objects.filter(kind="clock").exists()
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_look_goes_on_when_the_next_moment_cannot_be_read(
+    people: Cast, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(due, "next_instant", lambda now: fails(ZeroDivisionError())())
+    assert Rounds().look() == 1.0
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_look_is_short_when_a_whole_server_is_late(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look that told of them all kept the ends of other servers waiting for as long."""
+    monkeypatch.setattr("apps.grants.lateness._AT_ONCE", 2)
+    monkeypatch.setattr(services, "_WARNED_AT_ONCE", 2)
+    monkeypatch.setattr("apps.grants.opening._AT_ONCE", 2)
+    grant = active(people.alice)
+    late = [one.pk for one in crowd(grant, 3, ends_at=clock.now() - timedelta(minutes=2))]
+    soon = crowd(grant, 3, ends_at=clock.now() + timedelta(seconds=30))
+    assert [services.tell_late() for _ in range(3)] == [2, 1, 0]
+    Grant.objects.filter(pk__in=late).update(warned_at=clock.now())
+    assert [services.warn_expiring() for _ in range(3)] == [2, 1, 0]
+    assert Grant.objects.filter(pk__in=[one.pk for one in soon], warned_at=None).count() == 0
+    for person in (people.alice, people.bob, people.carol):
+        approved(person)
+    assert [len(services.open_approved()) for _ in range(3)] == [2, 1, 0]
 
 
 def test_look_asks_for_no_more_when_nobody_works_off_the_queue(

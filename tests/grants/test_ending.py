@@ -1,8 +1,11 @@
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import psycopg
 import pytest
+from django.db import transaction
 
 from apps.core import clock
 from apps.engines.base import Closed
@@ -14,6 +17,7 @@ from tests.grants.conftest import LeftBehind
 from tests.grants.odd_engine import LOST, OddEngine, fails, put_in
 from tests.grants.stage import active, after, connected, now_in, queued, told
 from tests.support.targets import TargetServer
+from tests.support.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -232,3 +236,23 @@ def test_drop_unused_scopes_when_the_last_grant_is_over(people: Cast, left_behin
     assert now_in(first, GrantStatus.ENDED).scope_gone_at is not None
     again = active(people.carol, **alone)
     assert (again.scope_role, again.scope_gone_at) == (first.scope_role, None)
+
+
+def test_end_due_ends_access_when_somebody_holds_its_row(people: Cast) -> None:
+    """Whoever asks for their credential again and again would otherwise keep their own access from ending."""
+    grant, is_held = active(people.alice, minutes=1), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Grant.objects.select_for_update(no_key=True).get(pk=grant.pk)
+            is_held.set()
+            time.sleep(0.5)
+
+    def end() -> None:
+        assert is_held.wait(timeout=10)
+        services.end_due(server_id=grant.server_id)
+
+    with clock.shifted(after(grant)):
+        assert at_once(hold, end) == [None, None]
+    now_in(grant, GrantStatus.ENDED)
+    assert told(grant).count("grant.ending") == 1

@@ -28,7 +28,7 @@ from apps.notifications import services as notifications
 from apps.notifications.models import Cursor, Notification
 from jitportal.embedded import Cluster as Embedded
 from tests.factories import Cast, ServerFactory, fresh
-from tests.grants.conftest import _TABLES, LeftBehind, prepare
+from tests.grants.conftest import TABLES, LeftBehind, prepare
 from tests.grants.machinery import asked_for, work_off
 from tests.grants.odd_engine import OddEngine, put_in
 from tests.grants.stage import active, connected, now_in, queued, told
@@ -131,6 +131,16 @@ def test_reconcile_disables_a_login_when_no_grant_knows_it(
     for person in ("dana",):
         assert [kind for kind, _ in told_to(person)] == ["stray"]
     assert told_to("alice") == []
+
+
+def test_reconcile_tells_what_came_of_each_when_there_are_more_strays_than_are_listed(
+    people: Cast, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.grants.strays._LISTED", 1)
+    logins = {forgotten(active(person)) for person in (people.alice, people.bob, people.carol)}
+    services.reconcile(server_id=server.pk)
+    told_of = [(line.disclosed["login"], line.facts["disabled"]) for line in entries(server)]
+    assert sorted(told_of) == sorted((login, disabled) for login in logins for disabled in (False, True))
 
 
 @pytest.mark.parametrize("rounds", [2])
@@ -408,6 +418,15 @@ def test_reconcile_collects_views_when_their_scope_role_is_gone(
     assert engine.survey(target_for(server)).view_schemas == ()
 
 
+def test_look_asks_for_a_comparison_when_nothing_is_granted_any_more_but_somebody_has_access(
+    people: Cast, server: Server
+) -> None:
+    grant = active(people.alice)
+    Server.objects.filter(pk=server.pk).update(is_active=False)
+    Rounds().look()
+    assert asked_for(Task.RECONCILE) == [(grant.server_id,)]
+
+
 def test_look_asks_for_a_comparison_each_minute_and_when_wanted(people: Cast, server: Server) -> None:
     ticking = Rounds()
     for _ in range(2):
@@ -477,7 +496,7 @@ def own_server(
     target = TargetServer(cluster)
     datname = target.create_database("staging")
     with target.admin(datname) as admin:
-        admin.execute(_TABLES)  # type: ignore[arg-type]
+        admin.execute(TABLES)  # type: ignore[arg-type]
     server = ServerFactory(name="restored", host=target.host, port=target.port)
     Database.objects.filter(pk=people.staging.pk).update(server=server, datname=datname)
     prepare(target, server, tmp_path)

@@ -8,18 +8,19 @@ from apps.audit import services as audit
 from apps.catalog import services as catalog
 from apps.catalog.models import Server
 from apps.catalog.targets import target_for
+from apps.core import clock
 from apps.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from apps.engines.postgresql import PostgresEngine
 from apps.grants import continuity, services
 from apps.grants.clock import Rounds
-from apps.grants.models import Grant
+from apps.grants.models import Grant, ServerState
 from apps.grants.states import GrantStatus
 from apps.grants.tasks import Cluster, Task
 from tests.factories import Cast, ServerFactory, fresh
 from tests.grants.machinery import asked_for, work_off
 from tests.grants.odd_engine import put_in
 from tests.grants.shelf import Fault, Shelf
-from tests.grants.stage import active, now_in, queued, told
+from tests.grants.stage import active, connected, now_in, queued, told
 from tests.support.people import signed_in
 from tests.support.targets import TargetServer
 
@@ -191,6 +192,34 @@ def test_retire_does_not_believe_it_when_a_server_answers(people: Cast, shelf: S
     services.end_due(server_id=grant.server_id)
     services.retire(server_id=grant.server_id)
     assert retired(people)[0].facts["proven"] is True
+
+
+def test_retire_does_not_believe_it_when_a_server_answers_and_lets_nobody_in(people: Cast) -> None:
+    """Its manager has another password by now; whoever has access there has it still."""
+    grant = active(people.alice)
+    with connected(grant) as session:
+        services.release(actor=people.alice, grant_id=grant.pk)
+        retire = {"server_id": grant.server_id, "reason": WHY, "does_not_exist": True}
+        services.retire_server(actor=fresh(people.dana), **retire)
+        catalog.set_manager_secret(actor="operator", server_id=grant.server_id, secret="another-than-on-the-server")
+        services.retire(server_id=grant.server_id)
+
+        now_in(grant, GrantStatus.ENDING)
+        assert session.execute("SELECT 1").fetchone() == (1,)
+    assert server(people).retired_at is None
+    assert "It answers" in server(people).retire_problem
+
+
+def test_change_server_refuses_to_leave_when_somebody_has_access_there(people: Cast, shelf: Shelf) -> None:
+    """On another machine the login is absent, and that would be read back as the proof of its end."""
+    grant = active(people.alice)
+    with pytest.raises(Conflict, match="Somebody has access on demo"):
+        catalog.change_server(actor=fresh(people.dana), server_id=grant.server_id, port=1)
+    assert server(people).port == people.shop.server.port
+
+    ServerState.objects.filter(server=grant.server_id).update(unreachable_since=clock.now())
+    catalog.change_server(actor=fresh(people.dana), server_id=grant.server_id, port=1)
+    assert server(people).port == 1
 
 
 def test_retire_lets_a_server_go_when_nothing_was_ever_made_there(people: Cast) -> None:

@@ -93,7 +93,7 @@ class SignInFailed(TargetUnavailable):
 
     def __init__(self, sentence: str, *, asked_for_password: bool) -> None:
         super().__init__(sentence)
-        self.asked_for_password = asked_for_password
+        self.asked_for_password = self.answered = asked_for_password
 
 
 @contextmanager
