@@ -193,6 +193,16 @@ def test_review_page_shows_what_a_verdict_needs(on_call: Cast) -> None:
     assert 'name="verdict"' in page(on_call.sam, f"/requests/{row.pk}/")
 
 
+def test_review_when_somebody_was_quicker_says_so(on_call: Cast) -> None:
+    row = broken(on_call.alice)
+    ended(row)
+    sent = {"verdict": "justified", "comment": "It was down"}
+    for status in (302, 409):
+        answer = signed_in(on_call.sam).post(reverse("portal:review", args=[row.pk]), sent)
+        assert answer.status_code == status
+    assert 'class="error" role="alert"' in answer.content.decode()
+
+
 @pytest.mark.parametrize(("who", "status"), [("alice", 403), ("dana", 403), ("audrey", 403), ("carol", 404)])
 def test_review_when_one_may_not_is_refused_and_not_offered(on_call: Cast, who: str, status: int) -> None:
     row = broken(on_call.alice)
