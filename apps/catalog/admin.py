@@ -52,11 +52,11 @@ class ServerAdmin(ButtonsAdmin):
         "new_password": "Bootstrap SQL with a new password",
     }
     actions = ["check_servers"]
-    list_display = ["name", "host", "port", "state", "checked_at", "is_active"]
+    list_display = ["name", "host", "port", "standing", "checked_at", "is_active"]
     list_filter = ["is_active"]
     search_fields = ["name", "host"]
     readonly_fields = [
-        *("password", "its_databases", "state", "checked_at", "clock", "what_was_found", "open_to_everybody"),
+        *("password", "its_databases", "standing", "checked_at", "clock", "what_was_found", "open_to_everybody"),
     ]
 
     def get_fields(self, request: HttpRequest, obj: Server | None = None) -> list[Any]:
@@ -72,8 +72,9 @@ class ServerAdmin(ButtonsAdmin):
             return "none yet: make the bootstrap SQL"
         return "sealed to the workers; after a new one the portal cannot work there until its SQL has run"
 
+    # Not "state": that is what workers write about the server, and the admin would show it instead.
     @admin.display(description="state")
-    def state(self, server: Server) -> str:
+    def standing(self, server: Server) -> str:
         if server.check_wanted_at:
             return "being checked"
         if server.checked_at is None:

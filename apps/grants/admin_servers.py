@@ -48,10 +48,11 @@ class ServerWithGrantsAdmin(ServerAdmin):
         *(reached, "compared", "unknown_logins", left_behind, "taken_out"),
     ]
 
-    def state(self, server: Server) -> str:
+    @admin.display(description="state")
+    def standing(self, server: Server) -> str:
         if server.retired_at is not None:
             return "taken out of the catalog"
-        return "being taken out" if server.retiring_at is not None else super().state(server)
+        return "being taken out" if server.retiring_at is not None else super().standing(server)
 
     def buttons_on(self, object_id: str) -> dict[str, str]:
         return {} if self._is_retired(object_id) else super().buttons_on(object_id)

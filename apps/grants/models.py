@@ -203,6 +203,7 @@ class Continuity(models.Model):
 
     class Meta:
         ordering = ["-found_at"]
+        verbose_name_plural = "continuity"
         constraints = [
             models.UniqueConstraint(
                 "confirmed_at", condition=Q(confirmed_at=None), nulls_distinct=False, name="continuity_one_open"

@@ -44,7 +44,13 @@ def front_page(request: HttpRequest) -> dict[str, Any]:
         "waiting": list(waiting.select_related("requester", "database").order_by("submitted_at")[:_SHOWN]),
         "waiting_count": waiting.count(),
         "server_count": len(servers),
-        "troubles": [*_server_troubles(servers), *_leaving_troubles(), *_stray_troubles(), *_database_troubles()],
+        "troubles": [
+            *_server_troubles(servers),
+            *_silent_troubles(),
+            *_leaving_troubles(),
+            *_stray_troubles(),
+            *_database_troubles(),
+        ],
         "health": grants.health(),
     }
 
@@ -58,6 +64,20 @@ def _server_troubles(servers: Sequence[Server]) -> list[Trouble]:
         if errors:
             found.append(Trouble("admin:catalog_server_change", server.pk, server.name, tuple(errors)))
     return found
+
+
+def _silent_troubles() -> list[Trouble]:
+    """Servers that do not answer, whether or not anything is due there."""
+    states = ServerState.objects.filter(unreachable_since__isnull=False, server__retired_at=None)
+    return [
+        Trouble(
+            "admin:catalog_server_change",
+            state.server_id,
+            state.server.name,
+            (f"It has not answered since {state.unreachable_since:%Y-%m-%d %H:%M} UTC. {state.problem}",),
+        )
+        for state in states.select_related("server")
+    ]
 
 
 def _leaving_troubles() -> list[Trouble]:

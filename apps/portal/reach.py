@@ -59,6 +59,10 @@ class Reached:
         return tuple(dict.fromkeys((_schema(one.table), _schema(one.view)) for one in self.views))
 
     @property
+    def has_masks(self) -> bool:
+        return any(one.masked for one in self.views)
+
+    @property
     def ambiguous(self) -> tuple[str, ...]:
         """Names that several schemas have: alone they mean the table of the first of them on the search path."""
         direct = (one.object.partition(" ") for one in self.direct)

@@ -27,8 +27,8 @@ GRANT_PILLS: Final[dict[str, tuple[str, str]]] = {
     GrantStatus.FAILED: ("bad", "Failed"),
 }
 EXTENSION_PILLS: Final[dict[str, tuple[str, str]]] = {
-    ExtensionStatus.QUEUED: ("work", "Being applied"),
-    ExtensionStatus.APPLIED: ("good", "Applied"),
+    ExtensionStatus.QUEUED: ("work", "Being added"),
+    ExtensionStatus.APPLIED: ("good", "Added"),
     ExtensionStatus.FAILED: ("bad", "Failed"),
 }
 LATE_PILL: Final = ("late", "Late: not ended yet")

@@ -129,4 +129,6 @@ def test_page_of_a_server_tells_what_was_left_behind_and_that_nobody_answers(peo
     page = client.get(address).content.decode()
 
     assert "It could not be reached." in page
+    assert "demo: It could" not in page  # the state of the server as people know it, not what workers write
+    assert "It has not answered since" in client.get("/admin/").content.decode()
     assert "table public.&lt;mine&gt;, owned by <code>jitportal_graveyard_abcdefghij</code>" in page

@@ -177,7 +177,7 @@ def test_review_page_shows_what_a_verdict_needs(on_call: Cast) -> None:
     for words in (
         "Your review",
         "The shop is down",
-        "0 open, 0 seen",
+        "Not yet",
         "table sales.orders",
         "broke the glass; a review is open",
     ):
@@ -191,6 +191,16 @@ def test_review_page_shows_what_a_verdict_needs(on_call: Cast) -> None:
     assert "This access is not over yet" in answer.content.decode()
     ended(row)
     assert 'name="verdict"' in page(on_call.sam, f"/requests/{row.pk}/")
+
+
+def test_review_when_somebody_was_quicker_says_so(on_call: Cast) -> None:
+    row = broken(on_call.alice)
+    ended(row)
+    sent = {"verdict": "justified", "comment": "It was down"}
+    for status in (302, 409):
+        answer = signed_in(on_call.sam).post(reverse("portal:review", args=[row.pk]), sent)
+        assert answer.status_code == status
+    assert 'class="error" role="alert"' in answer.content.decode()
 
 
 @pytest.mark.parametrize(("who", "status"), [("alice", 403), ("dana", 403), ("audrey", 403), ("carol", 404)])

@@ -408,7 +408,13 @@ def test_show_grant_when_the_target_has_drifted(alice: Client, grant: Grant) -> 
 
 
 @pytest.mark.parametrize(
-    ("cause", "said"), [("drifted", "the target had changed under it"), ("masked", "is masked by now"), ("expired", "")]
+    ("cause", "said"),
+    [
+        ("drifted", "the target had changed under it"),
+        ("masked", "is masked by now"),
+        ("revoked", "revoked"),
+        ("expired", ""),
+    ],
 )
 def test_show_home_when_access_ended_before_its_time(alice: Client, grant: Grant, cause: str, said: str) -> None:
     now = timezone.now()

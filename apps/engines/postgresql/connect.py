@@ -199,5 +199,5 @@ def _sign_in_failed(target: Target, database: str, error: psycopg.OperationalErr
     asked = bool(error.pgconn and error.pgconn.used_password)
     where = f"{target.host}:{target.port}, database “{database}”, as “{target.user}”"
     outcome = "has not let us in" if asked else "could not be reached"
-    said = " ".join(str(error).split())
-    return SignInFailed(f"The server ({where}) {outcome}: {said}", asked_for_password=asked)
+    said = " ".join(str(error).split()).rstrip(".")
+    return SignInFailed(f"The server ({where}) {outcome}: {said}.", asked_for_password=asked)

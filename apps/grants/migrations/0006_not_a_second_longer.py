@@ -68,6 +68,7 @@ class Migration(migrations.Migration):
                 ('server', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='catalog.server')),
             ],
             options={
+                'verbose_name_plural': 'continuity',
                 'ordering': ['-found_at'],
                 'constraints': [models.UniqueConstraint(models.F('confirmed_at'), condition=models.Q(('confirmed_at', None)), name='continuity_one_open', nulls_distinct=False)],
             },

@@ -17,8 +17,15 @@ from apps.requests.models import AccessRequest
 from apps.requests.states import RequestStatus
 
 _SHOWN: Final = 6
-# Ends that nobody chose and that came before their time: whoever was at work has to learn why.
-_SURPRISING: Final = (EndCause.DRIFTED, EndCause.MASKED, EndCause.PAUSED, EndCause.LEFT, EndCause.VANISHED)
+# Ends that the holder did not choose and that came before their time: whoever was at work has to learn why.
+_SURPRISING: Final = (
+    EndCause.REVOKED,
+    EndCause.DRIFTED,
+    EndCause.MASKED,
+    EndCause.PAUSED,
+    EndCause.LEFT,
+    EndCause.VANISHED,
+)
 _TOLD_FOR: Final = timedelta(days=1)
 
 

@@ -46,10 +46,15 @@ def revoke_all(request: HttpRequest) -> HttpResponse:
             done = grants.revoke_all(actor=user, **form.cleaned_data, **selected)
         except (Conflict, Invalid) as error:
             return _refused(request, user, selected, form, error)
-        refused = f", and {done.requests} approved requests are refused" if done.requests else ""
-        messages.success(request, f"Grants that are being taken away now: {done.grants}{refused}.")
+        messages.success(request, _told(done.grants, done.requests))
         return HttpResponseRedirect(f"{reverse('portal:revoke_all')}?{urlencode(_query(selected))}")
     return _confirm(request, user, selected, form, status=422)
+
+
+def _told(ending: int, refused: int) -> str:
+    taken = "1 grant is" if ending == 1 else f"{ending} grants are"
+    denied = "1 approved request is" if refused == 1 else f"{refused} approved requests are"
+    return f"{taken} being taken away now{f', and {denied} refused' if refused else ''}."
 
 
 def _selected(request: HttpRequest) -> dict[str, Any]:
