@@ -98,7 +98,7 @@ def _portal(cluster: Cluster) -> dict[str, str]:
 def _fill(world: World) -> None:
     """A server with one database, prepared as its administrator does."""
     from apps.accounts.models import User
-    from apps.catalog.models import Database, Server
+    from apps.catalog.models import Column, Database, Server, Table
     from apps.catalog.services import make_bootstrap
     from apps.core import clock
 
@@ -118,6 +118,11 @@ def _fill(world: World) -> None:
     world.database = Database.objects.create(
         server=world.server, slug="shop", datname="shop", environment="staging", synced_at=clock.now()
     )
+    table = Table.objects.create(
+        database=world.database, schema="sales", name="orders", kind="table", first_seen_at=clock.now()
+    )
+    for position, name in enumerate(("id", "total"), start=1):
+        Column.objects.create(table=table, name=name, type="integer", position=position, first_seen_at=clock.now())
     script = make_bootstrap(actor="operator", server_id=world.server.pk)
     command = [str(world.target.psql), "-X", "-q", world.target.superuser_conninfo()]
     subprocess.run(command, input=script, text=True, check=True, capture_output=True)
