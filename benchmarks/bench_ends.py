@@ -183,8 +183,8 @@ def live_grants(world: World, count: int, *, over: float, ends_in: float) -> lis
         requests.append(request)
         grants.append(grant)
     AccessRequest.objects.bulk_create(requests, batch_size=500)
-    AccessRequest.objects.filter(status="pending").update(status="approved")
     Grant.objects.bulk_create(grants, batch_size=500)
+    AccessRequest.objects.filter(status="pending").update(status="approved")  # the clock opens those without a grant
     Grant.objects.filter(status="queued").update(status="active", starts_at=now, warned_at=now, password=b"x")
     return grants
 

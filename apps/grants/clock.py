@@ -38,6 +38,8 @@ _LONGEST_SLEEP: Final = 5.0
 # While something due has been asked for and is not done yet.
 _SHORT_SLEEP: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
+# For so long one look opens, and warns of, what is due together: many of these must not hold up what ends meanwhile.
+_STRETCH_SECONDS: Final = 0.2
 # A queue that nobody works off is not filled further: rows stay due.
 _FULL_QUEUE: Final = 1_000
 
@@ -77,9 +79,10 @@ class Rounds:
         waits = [self._do(lambda: self._ask(due.ends(now)))]
         if self._do(self._withdrawals.look):
             waits.append(self._do(lambda: self._ask(due.ends(clock.now()))))
-        self._do(services.open_approved)
+        self._do(lambda: services.open_approved(seconds=_STRETCH_SECONDS))
         waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
-        for duty in (services.warn_expiring, requests.lapse_due, lambda: self._ask(due.rest(now)), self._beat):
+        self._do(lambda: services.warn_expiring(seconds=_STRETCH_SECONDS))
+        for duty in (requests.lapse_due, lambda: self._ask(due.rest(now)), self._beat):
             self._do(duty)
         longest = _SHORT_SLEEP if any(waits) else _LONGEST_SLEEP
         return min(longest, self._seconds_until(due.next_instant(now)))

@@ -30,8 +30,8 @@ def check_drift(*, server_id: str) -> None:
     A database that does not answer is for the next round: its grants keep the time of their last check.
     """
     by_database: dict[str, list[Grant]] = defaultdict(list)
-    live = Grant.objects.filter(server=server_id, status=GrantStatus.ACTIVE).select_related("database").order_by("pk")
-    for grant in live.defer("scope", "evidence"):
+    live = Grant.objects.filter(server=server_id, status=GrantStatus.ACTIVE).order_by("pk")
+    for grant in live.only("login", "scope_digest", "request_id", "database_id"):
         by_database[grant.database_id].append(grant)
     if not by_database:
         return

@@ -159,11 +159,23 @@ def test_look_closes_requests_when_nobody_decided_them(people: Cast) -> None:
     assert request.status == "lapsed"
 
 
+def test_look_comes_back_to_what_ends_when_many_are_to_be_opened(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.grants.clock._STRETCH_SECONDS", -1.0)
+    approved(people.alice)
+    approved(people.bob)
+    Rounds().look()
+    assert Grant.objects.count() == 0
+
+    monkeypatch.setattr("apps.grants.clock._STRETCH_SECONDS", 60.0)
+    Rounds().look()
+    assert Grant.objects.count() == 2
+
+
 def test_look_goes_on_when_one_duty_fails(
     people: Cast, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     grant = active(people.alice, minutes=1)
-    monkeypatch.setattr(services, "open_approved", fails(ZeroDivisionError()))
+    monkeypatch.setattr(services, "open_approved", lambda seconds: fails(ZeroDivisionError())())
 
     with clock.shifted(after(grant)):
         Rounds().look()
