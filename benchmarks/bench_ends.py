@@ -437,10 +437,20 @@ def idle(world: World, scope_role: str, live: int, seconds: float) -> dict[str, 
             some = grants[start : start + 500]
             superuser.execute(sql.SQL("; ").join(part for one in some for part in _making(one, scope_role, "")))
     with processes(world, "access", "bulk") as running:
-        time.sleep(25)  # the first looks at everything
+        _until_caught_up()
         before = {name: _cpu(process) for name, process in running.items()}
         time.sleep(seconds)
         return {name: 100 * (_cpu(process) - before[name]) / seconds for name, process in running.items()}
+
+
+def _until_caught_up() -> None:
+    """The first looks at everything are over, and what was recorded before has been folded."""
+    from django_q.models import OrmQ
+
+    quiet, give_up = 0, time.monotonic() + 240
+    while quiet < 40 and time.monotonic() < give_up:
+        quiet = 0 if OrmQ.objects.exists() else quiet + 1
+        time.sleep(0.25)
 
 
 def _cpu(process: psutil.Process) -> float:
