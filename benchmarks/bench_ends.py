@@ -98,7 +98,7 @@ def _portal(cluster: Cluster) -> dict[str, str]:
 def _fill(world: World) -> None:
     """A server with one database, prepared as its administrator does."""
     from apps.accounts.models import User
-    from apps.catalog.models import Database, Server
+    from apps.catalog.models import Column, Database, Server, Table
     from apps.catalog.services import make_bootstrap
     from apps.core import clock
 
@@ -118,6 +118,11 @@ def _fill(world: World) -> None:
     world.database = Database.objects.create(
         server=world.server, slug="shop", datname="shop", environment="staging", synced_at=clock.now()
     )
+    table = Table.objects.create(
+        database=world.database, schema="sales", name="orders", kind="table", first_seen_at=clock.now()
+    )
+    for position, name in enumerate(("id", "total"), start=1):
+        Column.objects.create(table=table, name=name, type="integer", position=position, first_seen_at=clock.now())
     script = make_bootstrap(actor="operator", server_id=world.server.pk)
     command = [str(world.target.psql), "-X", "-q", world.target.superuser_conninfo()]
     subprocess.run(command, input=script, text=True, check=True, capture_output=True)
@@ -178,8 +183,8 @@ def live_grants(world: World, count: int, *, over: float, ends_in: float) -> lis
         requests.append(request)
         grants.append(grant)
     AccessRequest.objects.bulk_create(requests, batch_size=500)
-    AccessRequest.objects.filter(status="pending").update(status="approved")
     Grant.objects.bulk_create(grants, batch_size=500)
+    AccessRequest.objects.filter(status="pending").update(status="approved")  # the clock opens those without a grant
     Grant.objects.filter(status="queued").update(status="active", starts_at=now, warned_at=now, password=b"x")
     return grants
 
@@ -432,10 +437,20 @@ def idle(world: World, scope_role: str, live: int, seconds: float) -> dict[str, 
             some = grants[start : start + 500]
             superuser.execute(sql.SQL("; ").join(part for one in some for part in _making(one, scope_role, "")))
     with processes(world, "access", "bulk") as running:
-        time.sleep(25)  # the first looks at everything
+        _until_caught_up()
         before = {name: _cpu(process) for name, process in running.items()}
         time.sleep(seconds)
         return {name: 100 * (_cpu(process) - before[name]) / seconds for name, process in running.items()}
+
+
+def _until_caught_up() -> None:
+    """The first looks at everything are over, and what was recorded before has been folded."""
+    from django_q.models import OrmQ
+
+    quiet, give_up = 0, time.monotonic() + 240
+    while quiet < 40 and time.monotonic() < give_up:
+        quiet = 0 if OrmQ.objects.exists() else quiet + 1
+        time.sleep(0.25)
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -160,6 +160,17 @@ def test_look_closes_requests_when_nobody_decided_them(people: Cast) -> None:
     assert request.status == "lapsed"
 
 
+def test_look_comes_back_to_what_ends_when_many_are_to_be_opened(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.grants.opening._AT_ONCE", 1)
+    approved(people.alice)
+    approved(people.bob)
+    Rounds().look()
+    assert Grant.objects.count() == 1
+
+    Rounds().look()
+    assert Grant.objects.count() == 2
+
+
 def test_look_goes_on_when_one_duty_fails(
     people: Cast, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
