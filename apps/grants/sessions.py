@@ -31,8 +31,9 @@ WHY: Final = {
 def look_at_sessions(*, server_id: str) -> None:
     """One look at one server, which ends what stands in others' way. Between two looks a session may come and go."""
     server = Server.objects.get(pk=server_id)
-    with circuit.through(server) as (engine, target):
-        uses = {use.login: use for use in engine.sessions(target, _limits(server))}
+    limits = _limits(server)
+    with circuit.through(server, looks=limits == SessionLimits()) as (engine, target):
+        uses = {use.login: use for use in engine.sessions(target, limits)}
     _keep(server, uses)
 
 

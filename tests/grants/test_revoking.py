@@ -233,7 +233,8 @@ def test_revoke_all_takes_thousands_when_there_are(people: Cast, monkeypatch: py
 
     assert done.grants == 2_001
     assert Grant.objects.filter(status=GrantStatus.ENDING, next_try_at__lte=clock.now()).count() == 2_001
-    services.end_due(server_id=model.server_id)
+    for _ in range(3):  # a busy machine has not done with them in one task
+        services.end_due(server_id=model.server_id)
     assert not Grant.objects.exclude(status=GrantStatus.ENDED).exists()
 
 
