@@ -11,19 +11,20 @@ from tests.bypass.wire import Wire, listening
 from tests.support.targets import TargetServer
 
 
-@pytest.fixture(scope="session")
+# Of one file: in between, others set up the same server for themselves.
+@pytest.fixture(scope="module")
 def company(target_server: TargetServer) -> Iterator[Company]:
     with founded(target_server) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def wire(company: Company) -> Iterator[Wire]:
     with listening(company.target.host, company.target.port) as opened:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def issued(company: Company) -> Callable[[Level], LoginSpec]:
     """Credentials of each level, issued once for all attacks."""
     made: dict[Level, LoginSpec] = {}

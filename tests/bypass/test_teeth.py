@@ -24,7 +24,7 @@ _BLUNT = (
 TABLES = ("accounts", "events", "members", "people", "prices", "staff", "teams", "visits")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trusting(company: Company) -> LoginSpec:
     """A grant as it would be if nothing were classified."""
     spec = company.spec(Level.CHANGE)
