@@ -118,7 +118,8 @@ def inbox(user: User) -> QuerySet[AccessRequest]:
         .exclude(requester=user)
         .exclude(decisions__decider=user)
     )
-    requests = list(waiting.only("requester_id", "database_id", "verdict", "scope").prefetch_related("decisions"))
+    read = ("status", "requester_id", "database_id", "verdict", "scope")
+    requests = list(waiting.only(*read).prefetch_related("decisions"))
     if not requests:
         return AccessRequest.objects.none()
     decisions = [decision for request in requests for decision in request.decisions.all()]

@@ -90,7 +90,8 @@ class Surroundings:
 
     @cached_property
     def is_unseen(self) -> bool:
-        return not is_seen(self.user)
+        until = seen_until(self.user)
+        return until <= self.now if until is not None else not is_seen(self.user)
 
     @cached_property
     def restored(self) -> Continuity | None:
