@@ -83,6 +83,7 @@ def test_a_killed_process_leaves_nothing_when_another_goes_on(
     """The same with a process of its own and a real `kill -9`."""
     first = queued(people.alice, tables=SCOPES[0])
     of_issue = issue(first.server_id)
+    now_in(first, GrantStatus.ACTIVE)
     with clock.shifted(after(first)):
         of_end = end(first.server_id)
 

@@ -15,6 +15,7 @@ from django.db import Error, close_old_connections, connections
 
 from apps.core import clock
 from apps.core.nudge import nudge
+from apps.grants import continuity
 from apps.grants.clock import Clock
 from apps.grants.models import Grant
 from apps.grants.states import GrantStatus
@@ -63,7 +64,27 @@ def migrate(portal: PortalDatabase) -> None:
 
 
 @pytest.fixture
-def people_there(own_portal: PortalDatabase, target: TargetServer, databases: dict[str, str], tmp_path: Path) -> Cast:
+def nothing_remembered(target: TargetServer) -> Iterator[None]:
+    """The target bears the mark of another record: of the portal that all other tests share."""
+
+    def forget() -> None:
+        continuity.memory.forget()
+        with target.admin() as admin:
+            admin.execute("DROP ROLE IF EXISTS jitportal_memory")
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def people_there(
+    nothing_remembered: None,
+    own_portal: PortalDatabase,
+    target: TargetServer,
+    databases: dict[str, str],
+    tmp_path: Path,
+) -> Cast:
     return _cast(target, target.port, databases, tmp_path)
 
 

@@ -300,7 +300,7 @@ def test_others_end_when_one_server_is_gone_and_it_ends_when_that_is_back(
     second.stop() if how == "stopped" else _signal(second, signal.SIGSTOP)
 
     with running(clocks=1, workers=2), clock.shifted(after(there)):
-        queued(people.alice, database="other", tables=("sales.orders",))
+        approved(people.alice, database="other", tables=("sales.orders",))
         wait_until(lambda: Grant.objects.get(pk=here.pk).status == GrantStatus.ENDED)
         wait_until(lambda: Grant.objects.get(pk=there.pk).problem)
         now_in(there, GrantStatus.ENDING)
