@@ -97,12 +97,14 @@ def _portal(cluster: Cluster) -> dict[str, str]:
 
 def _fill(world: World) -> None:
     """A server with one database, prepared as its administrator does."""
+    from guardian.shortcuts import assign_perm
+
     from apps.accounts.models import User
     from apps.catalog.models import Column, Database, Server, Table
     from apps.catalog.services import make_bootstrap
     from apps.core import clock
 
-    User.objects.create(username="alice", email="alice@example.com")
+    alice = User.objects.create(username="alice", email="alice@example.com", seen_at=clock.now())
     with world.target.connect() as superuser:
         superuser.execute("CREATE DATABASE shop")
     with world.target.connect("shop") as superuser:
@@ -118,6 +120,7 @@ def _fill(world: World) -> None:
     world.database = Database.objects.create(
         server=world.server, slug="shop", datname="shop", environment="staging", synced_at=clock.now()
     )
+    assign_perm("request_database", alice, world.database)  # otherwise her grants end at once, as a leaver's do
     table = Table.objects.create(
         database=world.database, schema="sales", name="orders", kind="table", first_seen_at=clock.now()
     )

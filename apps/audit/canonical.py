@@ -22,10 +22,18 @@ def encode(value: Mapping[str, Json]) -> bytes:
     """Canonical bytes of one object. Raises Invalid for whatever has no single form, or is too large."""
     if not isinstance(value, Mapping):
         raise Invalid(f"An entry of the record is one JSON object, not {type(value).__name__}.")
-    body = rfc8785.dumps(_checked(value, depth=1))
+    body = _bytes(_checked(value, depth=1))
     if len(body) > MAX_BYTES:
         raise Invalid(f"An entry of the record holds at most {MAX_BYTES} bytes; this one has {len(body)}.")
     return body
+
+
+def _bytes(checked: Any) -> bytes:
+    """Without floating point only the order of keys sets RFC 8785 apart from what json writes: UTF-16 against code
+    points, which agree on ASCII. The library that knows the rest takes ten times as long.
+    """
+    written = json.dumps(checked, ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)
+    return written.encode() if written.isascii() else rfc8785.dumps(checked)
 
 
 def decode(body: bytes) -> dict[str, Json]:

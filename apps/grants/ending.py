@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import OperationalError, connection
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
 from apps.audit.actions import Action
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 # So many are claimed, and then locked on the target at once; more wait for the next round.
 BATCH: Final = 2_000
-# Intents in one transaction: more rows of it lie behind one lock, fewer flushes to disk (decision 0003).
-INTENTS: Final = 250
+# Intents in one transaction: more rows wait behind one lock, fewer flushes to disk (decision 0003).
+INTENTS: Final = 500
 # Of logins that are refused all together, so many are tried one by one.
 _ALONE: Final = 50
 # For how many seconds one task goes on with what has become due meanwhile.
@@ -43,6 +43,18 @@ _READ: Final = (
     *("login", "status", "request_id", "holder_id", "database_id", "server_id"),
     *("tries", "end_cause", "ending_since", "expires_at"),
 )
+# An active grant begins to end as by begin(): its time is over.
+_CLAIM: Final = """
+UPDATE grants_grant SET claimed_by = %(token)s, claimed_until = %(until)s, status = 'ending',
+  end_cause = CASE status WHEN 'active' THEN 'expired' ELSE end_cause END,
+  end_reason = CASE status WHEN 'active' THEN '' ELSE end_reason END,
+  ended_by_id = CASE status WHEN 'active' THEN NULL ELSE ended_by_id END,
+  ending_since = CASE status WHEN 'active' THEN expires_at ELSE ending_since END,
+  next_try_at = CASE status WHEN 'active' THEN expires_at ELSE next_try_at END,
+  problem = CASE status WHEN 'active' THEN '' ELSE problem END,
+  tries = CASE status WHEN 'active' THEN 0 ELSE tries END + 1
+WHERE id = ANY (%(ids)s)
+"""
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _UNPROVEN: Final = "The target has not yet shown that every session of this login is gone; it is tried again."
 
@@ -105,8 +117,11 @@ def take_back(grant: Grant) -> None:
 def _claim_due(server: Server, token: str, *, only: Q | None = None) -> list[Grant]:
     """All that is due there. Their intents are committed when this returns: nothing was done on the target before."""
     claimed: list[Grant] = []
-    while len(claimed) < BATCH and (some := _claim_some(server, token, only or Q(), BATCH - len(claimed))):
+    while len(claimed) < BATCH:
+        some = _claim_some(server, token, only or Q(), BATCH - len(claimed))
         claimed += some
+        if len(some) < INTENTS:  # what becomes due meanwhile must not keep these waiting
+            break
     return claimed or _claim_held(server, token, only or Q())
 
 
@@ -133,9 +148,7 @@ def _claim_some(server: Server, token: str, only: Q, at_most: int, *, waits: boo
     now = clock.now()
     found = due(now).filter(only, server=server).order_by("next_try_at", "pk")[: min(at_most, INTENTS)]
     grants = list(found.select_for_update(no_key=True, skip_locked=not waits).only(*_READ))
-    _begin_expired([grant for grant in grants if grant.status == GrantStatus.ACTIVE])
-    mine = Grant.objects.filter(pk__in=[grant.pk for grant in grants])
-    mine.update(claimed_by=token, claimed_until=now + leases.LEASE, tries=F("tries") + 1)
+    _claim(grants, token, now + leases.LEASE)
     for grant in grants:
         grant.server = server
     new = [(Action.GRANT_ENDING, grant, _intent(grant)) for grant in grants if grant.tries == 0]
@@ -143,14 +156,14 @@ def _claim_some(server: Server, token: str, only: Q, at_most: int, *, waits: boo
     return grants
 
 
-def _begin_expired(grants: list[Grant]) -> None:
-    """begin(), for many."""
-    began = {"status": GrantStatus.ENDING, "end_cause": EndCause.EXPIRED, "end_reason": "", "tries": 0, "problem": ""}
-    instant = {"ending_since": F("expires_at"), "next_try_at": F("expires_at")}
-    Grant.objects.filter(pk__in=[grant.pk for grant in grants]).update(**began, **instant, ended_by=None)
+def _claim(grants: list[Grant], token: str, until: datetime) -> None:
+    """In one statement for all; those whose time is over begin to end by it, as by begin()."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"token": token, "until": until, "ids": [grant.pk for grant in grants]})
     for grant in grants:
-        grant.status, grant.end_cause, grant.tries = GrantStatus.ENDING, EndCause.EXPIRED, 0
-        grant.ending_since = grant.expires_at
+        if grant.status == GrantStatus.ACTIVE:
+            grant.status, grant.end_cause, grant.tries = GrantStatus.ENDING, EndCause.EXPIRED, 0
+            grant.ending_since = grant.expires_at
 
 
 def _intent(grant: Grant) -> dict[str, Any]:

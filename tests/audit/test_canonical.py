@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,12 +17,24 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=20,
 )
+plain = st.integers(-MAX_INTEGER, MAX_INTEGER) | st.text(st.characters(max_codepoint=127, exclude_characters="\0"))
 objects = st.dictionaries(texts, values, max_size=6)
 
 
 @given(objects)
 def test_encode_when_read_back_gives_the_same_object(value: dict[str, Any]) -> None:
     assert decode(encode(value)) == value
+
+
+@given(objects)
+def test_encode_when_done_by_the_library_gives_the_same_bytes(value: dict[str, Any]) -> None:
+    """Most bodies are plain ASCII, and those are written without it."""
+    assert encode(value) == rfc8785.dumps(value)
+
+
+@given(st.dictionaries(st.text(st.characters(max_codepoint=127, exclude_characters="\0")), plain, max_size=6))
+def test_encode_when_all_is_ascii_gives_the_same_bytes_as_the_library(value: dict[str, Any]) -> None:
+    assert encode(value) == rfc8785.dumps(value)
 
 
 @given(objects)

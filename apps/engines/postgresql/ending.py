@@ -28,7 +28,7 @@ _BETWEEN_CUTS = 0.02
 # Seconds that one call spends on what resists; the caller comes back.
 _PATIENCE = 10.0
 # Dropped, read back and told at once, before the sessions of the others are looked at again.
-_PORTION = 128
+_PORTION = 250
 _HELD_AT_ONCE = 8  # sessions that stand in line for a lock, each for one login
 _HELD_UP = ("55P03", "XX000", "40P01")
 _WAIT_BRIEFLY = sql.SQL("SET LOCAL lock_timeout = '100ms'")
@@ -76,7 +76,8 @@ def _close(target: Target, logins: list[str], tell: Tell, deadline: float) -> En
 
 
 def _found(connection: Connection, target: Target, logins: list[str]) -> list[Ending]:
-    parameters = {"logins": logins, "mark": names.comment(target.portal_id, "")}
+    marked = [f"login={login}" for login in logins]
+    parameters = {"logins": logins, "marked": marked, "mark": names.comment(target.portal_id, "")}
     with connection.cursor(row_factory=class_row(Ending)) as cursor:
         return cursor.execute(query("found"), parameters).fetchall()
 
@@ -177,9 +178,9 @@ def _scan(connection: Connection, endings: list[Ending]) -> set[str]:
 
 def _terminate(connection: Connection, endings: list[Ending]) -> None:
     """Signals are sent to all at once; that the sessions are gone is for the next scan to see."""
-    for leader, group in _by_creator(connection, endings):
-        cut = sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = ANY ({}::oid[])")
-        batch(connection, [*leader, cut.format([one.oid for one in group])])
+    cut = sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = ANY ({}::oid[])")
+    groups = list(_by_creator(connection, endings))
+    batch(connection, [part for leader, group in groups for part in (*leader, cut.format([one.oid for one in group]))])
 
 
 def _clean_up(connection: Connection, target: Target, one: Ending) -> None:
@@ -259,11 +260,16 @@ def _reason(found: list[Ending], ours: list[Ending], absent: list[str]) -> Engin
 
 
 def _try(connection: Connection, endings: list[Ending], statement: Callable[[Ending], sql.Composable]) -> None:
-    """The same for each login: all of a creator's in one go; those of a creator where that failed one by one, when all
-    others are done. Sets `failure`.
+    """The same for each login: all in one transaction; where that failed a creator's in one, and where that failed one
+    by one, when all others are done. Sets `failure`.
     """
+    groups = list(_by_creator(connection, endings))
+    at_once = [part for leader, group in groups for part in (*leader, *map(statement, group))]
+    failure = _failure(connection, [_WAIT_BRIEFLY, *at_once])
+    for one in endings:
+        one.failure = failure
     failed = []
-    for leader, group in _by_creator(connection, endings):
+    for leader, group in groups if failure else []:
         failure = _failure(connection, [_WAIT_BRIEFLY, *leader, *map(statement, group)])
         for one in group:
             one.failure = failure
