@@ -219,12 +219,14 @@ Q_CLUSTER = {
     "retry": 180,
     "max_attempts": 1,  # rows are the message: reconcile finds what a lost task left
     "ack_failures": True,
-    "poll": 0.1,
+    "broker_class": "apps.core.broker.Waking",
+    "poll": 0,  # the broker waits
+    "guard_cycle": 1,
     "scheduler": False,
     "save_limit": -1,  # results are rows of ours, never pickles
     "catch_up": False,
     "label": "Tasks",
-    "ALT_CLUSTERS": {"bulk": {"timeout": 1800, "retry": 2400, "poll": 0.5, "workers": 1}},
+    "ALT_CLUSTERS": {"bulk": {"timeout": 1800, "retry": 2400, "workers": 1}},
 }
 HEARTBEAT_SECONDS = 10
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import Error, close_old_connections, connections
+from django_q.brokers import get_broker
 
 from apps.core import clock
 from apps.core.nudge import nudge
@@ -24,7 +25,7 @@ from jitportal.embedded import Cluster
 from tests.factories import Cast, UserFactory
 from tests.faults.conftest import _cast
 from tests.faults.world import World
-from tests.grants.machinery import _work, wait_until
+from tests.grants.machinery import wait_until, work
 from tests.grants.stage import after, approved
 from tests.support import portal as support
 from tests.support.portal import PortalDatabase
@@ -130,12 +131,14 @@ def at_work() -> Iterator[None]:
 
 
 def _work_on_and_on(stopped: threading.Event) -> None:
+    broker = get_broker(Queue.ACCESS.value)
     while not stopped.is_set():
         try:
-            _work(Queue.ACCESS)
+            work(broker)
         except Error:
             with suppress(Error):
                 close_old_connections()
             connections.close_all()
             time.sleep(0.1)
+    broker.close()
     connections.close_all()

@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
 from django.conf import settings
 from django.db import connections
 from django.utils.module_loading import import_string
-from django_q.brokers import get_broker
+from django_q.brokers import Broker, get_broker
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
@@ -26,8 +26,9 @@ def asked_for(task: Task) -> list[tuple[Any, ...]]:
 
 def work_off(cluster: Cluster = Cluster.ACCESS) -> None:
     """Run what waits in one queue, here and now."""
-    while OrmQ.objects.filter(key=cluster.value).exists():
-        _work(cluster)
+    with closing(get_broker(cluster.value)) as broker:
+        while OrmQ.objects.filter(key=cluster.value).exists():
+            work(broker)
 
 
 @contextmanager
@@ -64,12 +65,13 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 60) -> None:
 
 
 def _work_until(stopped: threading.Event) -> None:
-    while not stopped.is_set():
-        _work(Cluster.ACCESS)
+    with closing(get_broker(Cluster.ACCESS.value)) as broker:
+        while not stopped.is_set():
+            work(broker)
 
 
-def _work(cluster: Cluster) -> None:
-    broker = get_broker(cluster.value)
+def work(broker: Broker) -> None:
+    """Run what waits in its queue, or wait for it for a moment."""
     for ack_id, payload in broker.dequeue() or ():
         task = SignedPackage.loads(payload)
         import_string(task["func"])(*task["args"])
