@@ -97,7 +97,7 @@ def alone(device_code: str) -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - what was written meanwhile stays: when it was last asked
+        except Exception as error:  # what was written meanwhile stays: when it was last asked
             failure = error
     if failure is not None:
         raise failure

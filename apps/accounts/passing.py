@@ -39,16 +39,12 @@ class RowCache(BaseCache):
         found = self._run(_FIND, [self._name(key, version)])
         return json.loads(found[0]) if found else default
 
-    def set(
-        self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None
-    ) -> None:
+    def set(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         """Raises TypeError for what JSON does not hold."""
         self._run(_FORGET_PAST, [], answers=False)
         self._run(_KEEP, [self._name(key, version), json.dumps(value), self._seconds(timeout)], answers=False)
 
-    def add(
-        self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None
-    ) -> bool:
+    def add(self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         values = [self._name(key, version), json.dumps(value), self._seconds(timeout)]
         return self._run(_KEEP + _UNLESS_KNOWN, values) is not None
 

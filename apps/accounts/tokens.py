@@ -25,9 +25,7 @@ _USE_IS_NOTED_EVERY: Final = timedelta(minutes=1)
 
 
 @transaction.atomic(durable=True)
-def create_token(
-    *, actor: User, name: str, scopes: list[str], days: int, address: str = ""
-) -> tuple[ApiToken, str]:
+def create_token(*, actor: User, name: str, scopes: list[str], days: int, address: str = "") -> tuple[ApiToken, str]:
     """A token of one's own: (row, plaintext). The plaintext is not kept. `address`: of a machine it is handed to."""
     return _create(actor, recorded_by=actor.audit_id, name=name, scopes=scopes, days=days, address=address)
 

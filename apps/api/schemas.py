@@ -158,7 +158,10 @@ class PreviewStepOut(Schema):
 
 
 class StepOut(PreviewStepOut):
+    """`people`: some of those who could say yes now, while the request waits; empty in lists."""
+
     approved_by: list[str]
+    people: list[str]
 
 
 class MaskedOut(Schema):
