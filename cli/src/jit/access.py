@@ -76,7 +76,7 @@ def completed(portal: Portal, wish: Wish) -> dict[str, Any]:
     """The body of a request; what was not said is asked of the person. Raises Failure where nobody is there."""
     database = wish.database or _choose_database(portal)
     tables = list(wish.tables) or _choose_tables(portal, database)
-    level = wish.level or _choose_level()
+    level = wish.level or ("query" if wish.tables else _choose_level())
     connection = wish.connection or "direct"
     reason = wish.reason or show.ask("Reason", option="--reason")
     body = {
