@@ -420,11 +420,34 @@ def test_psql_when_there_is_none_asks_waits_and_gives_back(jit: Jit, signed_in: 
     assert "Given back" in ended.said
 
 
+def test_psql_when_it_cannot_be_given_back_ends_as_psql_did(
+    jit: Jit, signed_in: FakePortal, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usable(signed_in)
+    monkeypatch.setenv("ENDS_WITH", "7")
+    signed_in.answers["GET /grants"] = page(grant())
+    signed_in.answers["POST /grants/gggggggggg/release"] = (409, problem(409, "It has ended already."))
+    ended = jit("psql", "shop", "--release")
+    assert ended.status == 7
+    assert "It has ended already." in ended.said
+
+
 def test_psql_when_asked_already_waits_for_that(jit: Jit, signed_in: FakePortal, program: Path) -> None:
     usable(signed_in)
     signed_in.answers["GET /requests"] = page(request())
     assert jit("psql", "shop", "-r", "why").status == 0
     assert not signed_in.asked("POST /requests")
+
+
+def test_psql_when_the_access_covers_what_is_named(jit: Jit, signed_in: FakePortal, program: Path) -> None:
+    usable(signed_in)
+    signed_in.answers |= {"GET /grants": page(grant()), "GET /requests/rrrrrrrrrr": (200, request(status="approved"))}
+    signed_in.answers["GET /grants/gggggggggg"] = (200, grant())
+    assert jit("psql", "shop", "-t", "sales.orders", "-r", "why").status == 0
+    assert not signed_in.asked("POST /requests/preview")
+    for more in (["-t", "sales.customers"], ["-t", "sales.*"], ["--level", "change"], ["--unmask", "a.b.c"], ["--new"]):
+        assert jit("psql", "shop", "-t", "sales.orders", "-r", "why", *more).status == 2  # nobody confirms
+    assert len(signed_in.asked("POST /requests/preview")) == 5
 
 
 def test_psql_when_it_is_not_installed_asks_for_nothing(

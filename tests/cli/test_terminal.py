@@ -142,7 +142,8 @@ def test_psql_when_a_policy_approves(alice: Person) -> None:
     terminal.expect("=> ")
     terminal.sendline("select current_user, count(*) > 0 as some from carriers;")
     terminal.expect(rf"{login}\s+\| t")
-    terminal.sendline("select pg_sleep(60);")
+    terminal.sendline("do $$ begin raise notice 'begun'; perform pg_sleep(60); end $$;")
+    terminal.expect(r"NOTICE:\s+begun")
     terminal.sendintr()  # Ctrl-C is for psql
     terminal.expect("canceling statement due to user request")
     terminal.sendline(r"\q")

@@ -61,13 +61,16 @@ def live(portal: Portal) -> list[dict[str, Any]]:
 
 def have_or_ask(portal: Portal, wish: Wish, *, yes: bool, new: bool, timeout: float | None) -> dict[str, Any]:
     """A live grant with a credential for the wish: one that is there, one that is asked for already, or a new one."""
-    if not new and not wish.is_particular:
+    if not new:
         there = [row for row in live(portal) if row["database"] == wish.database and row["connection"] == "direct"]
+        there = [
+            row for row in there if not wish.is_particular or _covers(portal.get(f"/requests/{row['request']}"), wish)
+        ]
         if there:
             return max(there, key=lambda row: str(row["expires_at"]))
-        if wish.database and (waiting_id := _asked_already(portal, wish.database)):
-            show.say(f"You have asked already ({waiting_id}).", style="dim")
-            return waiting.until_usable(portal, waiting_id, timeout=timeout)
+        if asked := _asked_already(portal, wish):
+            show.say(f"You have asked already ({asked}).", style="dim")
+            return waiting.until_usable(portal, asked, timeout=timeout)
     row = submit(portal, completed(portal, wish), yes=yes)
     return waiting.until_usable(portal, row["id"], timeout=timeout)
 
@@ -115,12 +118,23 @@ def submit(portal: Portal, body: dict[str, Any], *, yes: bool) -> dict[str, Any]
     return row
 
 
-def _asked_already(portal: Portal, database: str) -> str | None:
+def _asked_already(portal: Portal, wish: Wish) -> str | None:
     me = portal.get("/me")["username"]
     for row in portal.all("/requests", status="pending"):
-        if (row["requester"], row["database"], row["connection"]) == (me, database, "direct") and not row["extends"]:
+        mine = (row["requester"], row["database"], row["connection"]) == (me, wish.database, "direct")
+        if mine and not row["extends"] and (not wish.is_particular or _covers(row, wish)):
             return str(row["id"])
     return None
+
+
+def _covers(request: dict[str, Any], wish: Wish) -> bool:
+    """Whether what was asked for holds all that is wished now. What `schema.*` stands for, only the portal knows."""
+    return (
+        wish.starts_at is None
+        and wish.level in (None, request["level"])
+        and set(wish.tables) <= set(request["tables"])
+        and set(wish.unmask) <= set(request["unmask"])
+    )
 
 
 def _choose_level() -> str:

@@ -124,11 +124,20 @@ def _run(portal: Portal, grant: dict[str, Any], command: Sequence[str], *, relea
     env = environment(credential, dict(os.environ))
     status = _status_of(command, env)
     if release:
-        portal.post(f"/grants/{grant['id']}/release", {"reason": ""})
-        show.say("Given back.", style="dim")
+        _give_back(portal, grant["id"])
     else:
         _say_what_is_left(portal, grant["id"])
     raise typer.Exit(status)
+
+
+def _give_back(portal: Portal, grant_id: str) -> None:
+    """The program has run: its status is the answer, whatever comes of this."""
+    try:
+        portal.post(f"/grants/{grant_id}/release", {"reason": ""})
+    except Failure as failure:
+        show.say(f"It could not be given back: {failure.sentence}", style="yellow")
+    else:
+        show.say("Given back.", style="dim")
 
 
 def _status_of(command: Sequence[str], env: dict[str, str]) -> int:
