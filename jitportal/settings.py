@@ -174,9 +174,10 @@ DATABASE_DIRECT_URL = env.str("DATABASE_DIRECT_URL", "") or env.str("DATABASE_UR
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Web processes are several, and a device code begun at one is confirmed at another. Workers keep theirs to themselves.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+_in_memory = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+CACHES = {"default": _in_memory, "process": _in_memory}
 if PROCESS == "web":
-    CACHES = {"default": {"BACKEND": "apps.accounts.passing.RowCache"}}
+    CACHES["default"] = {"BACKEND": "apps.accounts.passing.RowCache"}
 
 # People ------------------------------------------------------------------------------------------------------
 

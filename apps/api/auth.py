@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.cache import caches
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 from ninja.throttling import SimpleRateThrottle
@@ -42,6 +43,7 @@ class PerPerson(SimpleRateThrottle):
     """
 
     scope = "person"
+    cache = caches["process"]  # read and written at each call
 
     def get_cache_key(self, request: HttpRequest) -> str | None:
         token: Any = getattr(request, "auth", None)

@@ -24,7 +24,7 @@ GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 @pytest.fixture(autouse=True)
 def shared(settings: Settings) -> Iterator[None]:
     """What is passed between web processes lies in a table, as in life; polling is not slowed down."""
-    settings.CACHES = {"default": {"BACKEND": "apps.accounts.passing.RowCache"}}
+    settings.CACHES = {**settings.CACHES, "default": {"BACKEND": "apps.accounts.passing.RowCache"}}
     settings.IDP_OIDC_DEVICE_CODE_INTERVAL = 0
     yield
     cache.clear()

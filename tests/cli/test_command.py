@@ -517,6 +517,31 @@ def test_query_shows_rows(jit: Jit, signed_in: FakePortal) -> None:
     assert signed_in.asked("POST /grants/gggggggggg/query")[0].body == {"sql": "select 1"}
 
 
+def test_query_when_the_statement_is_wrong_shows_the_place(jit: Jit, signed_in: FakePortal) -> None:
+    signed_in.answers |= {
+        "GET /grants": page(grant()),
+        "POST /grants/gggggggggg/query": (422, problem(422, "column does not exist", position=16)),
+    }
+    ended = jit("query", "shop", "select 1,\n      nme from t")
+    assert ended.status == 5
+    assert "        nme from t\n        ^\n" in ended.err
+
+
+def test_query_when_a_value_is_cut_says_so(jit: Jit, signed_in: FakePortal) -> None:
+    answer = {
+        "columns": [{"name": "id", "type": "integer"}, {"name": "doc", "type": "text"}],
+        "rows": [["1", "xxx"]],
+        "cut": [{"row": 0, "column": 1, "bytes": 5_000_000}],
+        "truncated": True,
+        "sentence": "There are more rows than a page shows.",
+        "elapsed_ms": 4,
+    }
+    signed_in.answers |= {"GET /grants": page(grant()), "POST /grants/gggggggggg/query": (200, answer)}
+    ended = jit("query", "shop", "select 1")
+    assert "Row 1, doc: only the beginning of 5.0 MB is shown." in ended.said
+    assert "There are more rows than a page shows." in ended.said
+
+
 def chunked(*pieces: bytes, whole: bool = True) -> Callable[[Call], None]:
     def answer(call: Call) -> None:
         handler = call.handler

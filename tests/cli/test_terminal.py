@@ -229,6 +229,28 @@ def test_extend_when_a_policy_approves(alice: Person) -> None:
     alice.runs("release", granted["id"])
 
 
+def test_query_and_export_under_a_grant(alice: Person, tmp_path: Path) -> None:
+    granted = alice.asks(
+        *("request", "shop-staging", "-t", "logistics.carriers", "--level", "export", "--console"),
+        *("-m", "5", "-r", "Carriers", "--yes", "--wait"),
+    )
+    answer = alice.asks("query", granted["id"], "select count(*) as n, current_user as me from carriers")
+    (row,) = answer["rows"]
+    assert row[1] == granted["login"]
+    wrong = alice.runs("query", granted["id"], "select nme from carriers", expect=5)
+    assert "\n  select nme from carriers\n         ^" in wrong.stderr
+
+    file = tmp_path / "carriers.csv"
+    alice.runs("export", granted["id"], "select * from carriers order by 1", "-o", str(file))
+    assert len(file.read_text().splitlines()) == int(row[0]) + 1
+    lines = alice.runs("export", granted["id"], "select * from carriers", "-f", "jsonl").stdout.splitlines()
+    assert len([json.loads(line) for line in lines]) == int(row[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["carriers.csv"]
+
+    alice.runs("release", granted["id"])
+    alice.runs("query", granted["id"], "select 1", expect=7)
+
+
 def test_tables_and_databases(alice: Person) -> None:
     assert {"shop", "shop-staging"} <= {row["slug"] for row in alice.asks("databases")}
     shown = alice.runs("tables", "shop", "customers", "--columns").stdout

@@ -14,9 +14,11 @@ import typer
 from rich.text import Text
 
 from jit import access, show, words
-from jit.errors import Exit, Failure
+from jit.errors import Exit, Failure, Refused
 from jit.options import Access, Json, Url
 from jit.portal import Portal
+
+_CUTS_TOLD = 3
 
 Sql = Annotated[str | None, typer.Argument(help="The statement; from standard input where it is left out.")]
 
@@ -32,7 +34,9 @@ def query(what: Access, sql: Sql = None, url: Url = None, json: Json = False) ->
     """Run one statement and see its rows."""
     portal = Portal.signed_in(url)
     grant = access.held(portal, what)
-    answer = portal.post(f"/grants/{grant['id']}/query", {"sql": _statement(sql)})
+    statement = _statement(sql)
+    with _pointing(statement):
+        answer = portal.post(f"/grants/{grant['id']}/query", {"sql": statement})
     if json:
         show.data(answer)
         return
@@ -42,8 +46,11 @@ def query(what: Access, sql: Sql = None, url: Url = None, json: Json = False) ->
         show.table(names, rows, empty="No rows.")
     count = len(answer["rows"])
     show.say(f"{count} {'row' if count == 1 else 'rows'}, {answer['elapsed_ms']} ms", style="dim")
+    for cut in answer.get("cut", ())[:_CUTS_TOLD]:
+        place = f"Row {cut['row'] + 1}, {names[cut['column']]}"
+        show.say(f"{place}: only the beginning of {_bytes(cut['bytes'])} is shown.", style="yellow")
     if answer["truncated"]:
-        show.say("There are more rows: the policy cuts them here. An export has no such limit.", style="yellow")
+        show.say(answer.get("sentence") or "There are more rows.", style="yellow")
 
 
 def export(
@@ -73,15 +80,29 @@ def _copy(portal: Portal, grant_id: str, statement: str, form: Format, file: IO[
     """The bytes of the answer, as they are. Raises Unreachable where the stream does not end as it should."""
     count = 0
     with (
+        _pointing(statement),
         show.err.status(Text("Waiting for the first row")) as spinner,
         portal.stream(f"/grants/{grant_id}/export", {"sql": statement}, format=form.value) as answer,
     ):
-        for piece in answer.iter_bytes():
-            file.write(piece)
-            count += len(piece)
-            spinner.update(Text(f"{_bytes(count)} so far"))
+        with _cancelled_when_stopped(portal, answer.headers.get("X-Statement", "")):
+            for piece in answer.iter_bytes():
+                file.write(piece)
+                count += len(piece)
+                spinner.update(Text(f"{_bytes(count)} so far"))
         _check_whole(answer, count)
     return count
+
+
+@contextmanager
+def _cancelled_when_stopped(portal: Portal, statement: str) -> Iterator[None]:
+    """Nobody reads on: the server need not either."""
+    try:
+        yield
+    except (KeyboardInterrupt, BrokenPipeError):
+        if statement.isalnum():
+            with suppress(Failure, KeyboardInterrupt):
+                portal.post(f"/statements/{statement}/cancel", {})
+        raise
 
 
 def _check_whole(answer: httpx2.Response, count: int) -> None:
@@ -130,6 +151,20 @@ def _statement(sql: str | None) -> str:
     if not text.strip():
         raise Failure("There is no statement.", status=Exit.USAGE)
     return text
+
+
+@contextmanager
+def _pointing(statement: str) -> Iterator[None]:
+    """Show the line of the statement that an error is about, with a mark under the place."""
+    try:
+        yield
+    except Refused as refused:
+        position = (refused.problem or {}).get("position")
+        if isinstance(position, int) and 0 <= position <= len(statement):
+            start = statement.rfind("\n", 0, position) + 1
+            text = words.plain(statement[start:].partition("\n")[0].replace("\t", " "))
+            refused.hint = f"{text}\n  {' ' * (position - start)}^"
+        raise
 
 
 def _name(column: Any) -> str:
