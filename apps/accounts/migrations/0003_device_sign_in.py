@@ -25,7 +25,7 @@ def add_client(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ('accounts', '0002_token_scope_use'),
         ('allauth_idp_oidc', '0003_client_allow_uri_wildcards'),
     ]
 
