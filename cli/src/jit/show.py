@@ -172,6 +172,7 @@ def request(row: dict[str, Any]) -> None:
         ("Reason", row["reason"]),
         ("Ticket", row["ticket"]),
         ("Statement", row.get("statement") or ""),
+        ("Rows it may touch", "" if row.get("expected_rows") is None else f"exactly {row['expected_rows']}"),
         ("Risk", risk(row["risk"]["level"])),
         ("", "\n".join(words.line(factor["why"]) for factor in row["risk"]["factors"])),
         ("Route", "\n".join(_progress(step) for step in row["route"]) or "by policy"),
