@@ -234,11 +234,13 @@ def test_extend_when_a_policy_approves(alice: Person) -> None:
     alice.runs("release", granted["id"])
 
 
-def test_query_and_export_under_a_grant(alice: Person, tmp_path: Path) -> None:
-    granted = alice.asks(
+def test_query_and_export_under_a_grant(alice: Person, laptop: Laptop, tmp_path: Path) -> None:
+    asked = alice.asks(
         *("request", "shop-staging", "-t", "logistics.carriers", "--level", "export", "--console"),
-        *("-m", "5", "-r", "Carriers", "--yes", "--wait"),
+        *("-m", "5", "-r", "Carriers", "--yes"),
     )
+    laptop("dana").runs("approve", asked["id"], "--yes")
+    granted = alice.asks("wait", asked["id"])
     answer = alice.asks("query", granted["id"], "select count(*) as n, current_user as me from carriers")
     (row,) = answer["rows"]
     assert row[1] == granted["login"]
