@@ -107,7 +107,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
 
 
 def _shown(request: HttpRequest, form: DeviceForm) -> HttpResponse:
-    user_code = form.cleaned_data["code"]
+    user_code = devices.canonical(form.cleaned_data["code"])
     _, asking = devices.waiting(user_code)
     scopes = [(scope.value, scope.label) for scope in TokenScope if scope in asking.scopes]
     context = {"code": user_code, "asking": asking, "scopes": scopes, "days": settings.CLI_TOKEN_DAYS}

@@ -47,7 +47,7 @@ def remember(*, device_code: str, machine: str, address: str, scopes: list[str],
 def waiting(user_code: str) -> tuple[str, Asking]:
     """(device code, who asks) behind a code that waits to be confirmed. Raises NotFound."""
     try:
-        device_code, client = device_codes.validate_user_code(_normal(user_code))
+        device_code, client = device_codes.validate_user_code(canonical(user_code))
     except ValidationError as error:
         raise NotFound(
             "This code is not known: it was mistyped, was used already, or is older than "
@@ -103,12 +103,12 @@ def alone(device_code: str) -> Iterator[None]:
         raise failure
 
 
-def _key(device_code: str) -> str:
-    return f"jit.device[{device_code}]"
-
-
-def _normal(user_code: str) -> str:
+def canonical(user_code: str) -> str:
     """However it was typed: `bcdf ghjk` is BCDF-GHJK."""
     letters: Any = re.sub(r"[\W_]", "", user_code).upper()
     half = _CODE_LETTERS // 2
     return f"{letters[:half]}-{letters[half:]}" if len(letters) == _CODE_LETTERS else letters
+
+
+def _key(device_code: str) -> str:
+    return f"jit.device[{device_code}]"

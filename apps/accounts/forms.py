@@ -39,7 +39,7 @@ class DeviceForm(forms.Form):
     code = forms.CharField(
         max_length=20,
         label="Code",
-        help_text="The eight letters that <code>jit login</code> shows.",
+        help_text="The eight letters that stand in the terminal.",
         widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "autofocus": True, "spellcheck": "false"}),
     )
 

@@ -80,6 +80,8 @@ def test_sign_in_when_its_person_confirms(alice: User, told: Told) -> None:
 def test_sign_in_when_the_code_is_typed_differently(alice: User) -> None:
     made = begin(Client())
     typed = made["user_code"].replace("-", " ").lower()
+    shown = signed_in(alice).get("/device/", {"code": typed}).content.decode()
+    assert f"<code>{made['user_code']}</code>" in shown
     assert "is signed in" in decide(signed_in(alice), typed).content.decode()
 
 
