@@ -9,6 +9,7 @@ import logging
 import select
 import socket
 import struct
+import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -224,30 +225,41 @@ class Session:
         return found
 
     def _copied(self, file_format: FileFormat) -> Iterator[Chunk]:
-        parts: list[bytes | memoryview] = []
-        size = rows = 0
-        is_json, get = file_format is FileFormat.JSONL, self._pg.get_copy_data
+        is_json = file_format is FileFormat.JSONL
         rows = 0 if is_json else -1  # the names of the columns are the first line
+        gathered = bytearray()
         while True:
-            with self._noticed():
-                length, data = get(1)
-            if length > 0:
-                self._since_row = 0
-                parts.append(data)
-                rows, size = rows + 1, size + length
-                if size >= CHUNK_BYTES:
-                    yield _chunk(parts, rows, is_json=is_json)
-                    parts, rows, size = [], 0, 0
-                    self._look()
-            elif length == 0:
+            lines, length = self._lines(gathered)
+            rows += lines
+            if length == 0:
                 self._wait()
                 self._consume()
-            else:
+            elif length < 0:
                 break
+            else:
+                yield _chunk(gathered, rows, is_json=is_json)
+                gathered, rows = bytearray(), 0
+                self._look()
         while (result := self._result()) is not None:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise _error_of(result)
-        yield _chunk(parts, rows, is_json=is_json)
+        yield _chunk(gathered, rows, is_json=is_json)
+
+    def _lines(self, gathered: bytearray) -> tuple[int, int]:
+        """Take what has come, line by line: the slow part of an export, which does nothing besides and keeps no object
+        of a line. Returns how many, and the last length: 0 to wait for more, negative at the end.
+        """
+        get, lines, length = self._pg.get_copy_data, 0, 1
+        with self._noticed():
+            while len(gathered) < CHUNK_BYTES:
+                length, data = get(1)
+                if length <= 0:
+                    break
+                gathered += data
+                lines += 1
+        if lines:
+            self._since_row = 0
+        return lines, length
 
     def _described(self, text: str) -> list[str]:
         """The names of what a query returns. On its own it must be one whole statement, before it is put into COPY."""
@@ -446,8 +458,8 @@ def _copy(file_format: FileFormat) -> tuple[str, str]:
     return "COPY (SELECT pg_catalog.row_to_json(q) FROM (", "\n) q) TO STDOUT (FORMAT text, ENCODING 'UTF8')"
 
 
-def _chunk(parts: "list[bytes | memoryview]", rows: int, *, is_json: bool) -> Chunk:
-    data = b"".join(parts)
+def _chunk(gathered: bytearray, rows: int, *, is_json: bool) -> Chunk:
+    data = bytes(gathered)
     if is_json:
         # COPY's text form has a backslash before each of its own. A line break within a row stands between the parts
         # of a value of type json, where a space does as well.
@@ -494,13 +506,19 @@ class _Arrivals:
 
     def __init__(self, descriptor: int) -> None:
         self._socket, self._sum = socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM), 1
+        self._is_counted = sys.platform == "linux" and self._has_info()
+
+    def _has_info(self) -> bool:
+        try:
+            return len(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)) >= _BYTES_RECEIVED + 8
+        except OSError:  # no TCP
+            return False
 
     def so_far(self) -> int:
-        if hasattr(socket, "TCP_INFO"):
+        if self._is_counted:
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-            if len(info) >= _BYTES_RECEIVED + 8:
-                (counted,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
-                return int(counted)
+            (counted,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
+            return int(counted)
         (waiting,) = struct.unpack("i", fcntl.ioctl(self._socket, termios.FIONREAD, b"\0\0\0\0"))
         self._sum += int(waiting)
         return self._sum
