@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 from allauth.idp.oidc.internal.oauthlib import device_codes
 from django.conf import settings
@@ -105,7 +105,7 @@ def alone(device_code: str) -> Iterator[None]:
 
 def canonical(user_code: str) -> str:
     """However it was typed: `bcdf ghjk` is BCDF-GHJK."""
-    letters: Any = re.sub(r"[\W_]", "", user_code).upper()
+    letters = re.sub(r"[\W_]", "", user_code).upper()
     half = _CODE_LETTERS // 2
     return f"{letters[:half]}-{letters[half:]}" if len(letters) == _CODE_LETTERS else letters
 
