@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # Tools read the settings and open no database.
-TOOLS := JITPORTAL_TESTING=1 JITPORTAL_SECRET_KEY=tools-only PYTHONWARNINGS=ignore::RuntimeWarning \
+TOOLS := PYTHONPATH=cli/src JITPORTAL_TESTING=1 JITPORTAL_SECRET_KEY=tools-only PYTHONWARNINGS=ignore::RuntimeWarning \
 	DATABASE_URL=postgres://nobody@127.0.0.1:1/none DATABASE_OWNER_URL=postgres://nobody@127.0.0.1:1/none
 
 # Tests and demo start many processes: each would compile the portal anew, and each worker rewrite every test.

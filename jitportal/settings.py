@@ -94,6 +94,7 @@ INSTALLED_APPS = [
     "apps.portal",
     "apps.api",
     "apps.notifications",
+    "apps.console",
     "apps.grants",
     "apps.approvals",
     "apps.requests",
@@ -115,6 +116,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
+    "allauth.idp.oidc",  # device codes of the `jit` command: apps.accounts.devices
     "csp",
     "django_htmx",
     "django_q",
@@ -171,6 +173,12 @@ if env.str("DATABASE_OWNER_URL", ""):
 DATABASE_DIRECT_URL = env.str("DATABASE_DIRECT_URL", "") or env.str("DATABASE_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Web processes are several, and a device code begun at one is confirmed at another. Workers keep theirs to themselves.
+_in_memory = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+CACHES = {"default": _in_memory, "process": _in_memory}
+if PROCESS == "web":
+    CACHES["default"] = {"BACKEND": "apps.accounts.passing.RowCache"}
+
 # People ------------------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
@@ -206,7 +214,12 @@ SOCIALACCOUNT_ONLY = True
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_RATE_LIMITS = {"emergency": "5/m/key"}  # per address and name
+# The first per address and name; the others keep anybody from trying out codes.
+ACCOUNT_RATE_LIMITS = {"emergency": "5/m/key", "device_code": "20/m/ip", "device_user_code": "20/m/ip"}
+# Signing in of the `jit` command: the code, how often it asks, and what its token is worth.
+IDP_OIDC_DEVICE_CODE_EXPIRES_IN = 600
+IDP_OIDC_DEVICE_CODE_INTERVAL = 2
+CLI_TOKEN_DAYS = env.int("JITPORTAL_CLI_TOKEN_DAYS", 30)
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0
 
 # Background work (django-q2 over the portal's database; its scheduler stays off: field notes S1) -------------------

@@ -8,6 +8,7 @@ from apps.api.api import api
 urlpatterns = [
     path("admin/", portal_admin.urls),
     path("accounts/", include("apps.accounts.urls")),
+    path("device/", include("apps.accounts.device_urls")),
     path("api/v1/", api.urls),
     path("", include("apps.portal.urls")),
 ]

@@ -33,6 +33,17 @@ class TokenForm(forms.Form):
     days = forms.IntegerField(min_value=1, max_value=MAX_DAYS, initial=30, label="Days until it expires")
 
 
+class DeviceForm(forms.Form):
+    """The code that `jit login` shows."""
+
+    code = forms.CharField(
+        max_length=20,
+        label="Code",
+        help_text="The eight letters that stand in the terminal.",
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "autofocus": True, "spellcheck": "false"}),
+    )
+
+
 class ProfileForm(forms.Form):
     """How the portal shows itself to one person."""
 

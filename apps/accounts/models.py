@@ -89,7 +89,7 @@ class TokenScope(models.TextChoices):
     READ = "read", "see databases, requests and grants"
     REQUEST = "request", "ask for access and cancel"
     APPROVE = "approve", "decide other people's requests"
-    USE = "use", "fetch credentials, release grants"
+    USE = "use", "fetch credentials, run statements, release grants"
     AUDIT = "audit", "read the record"
 
 
@@ -112,3 +112,17 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Passing(models.Model):
+    """What web processes tell each other for some minutes; see passing.py."""
+
+    key = models.CharField(primary_key=True, max_length=64)
+    value = models.TextField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name = "passing fact"
+
+    def __str__(self) -> str:
+        return self.key

@@ -22,6 +22,7 @@ from apps.accounts.tokens import (
     create_token,
     create_token_for,
     revoke_all_tokens,
+    revoke_presented,
     revoke_token,
 )
 from apps.audit import services as audit
@@ -42,6 +43,7 @@ __all__ = [
     "reactivate",
     "record_refused_emergency",
     "record_refused_sign_in",
+    "revoke_presented",
     "revoke_token",
     "save_group",
     "set_membership",

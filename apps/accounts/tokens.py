@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
 from typing import Final
@@ -24,9 +25,9 @@ _USE_IS_NOTED_EVERY: Final = timedelta(minutes=1)
 
 
 @transaction.atomic(durable=True)
-def create_token(*, actor: User, name: str, scopes: list[str], days: int) -> tuple[ApiToken, str]:
-    """A token of one's own: (row, plaintext). The plaintext is not kept."""
-    return _create(actor, recorded_by=actor.audit_id, name=name, scopes=scopes, days=days)
+def create_token(*, actor: User, name: str, scopes: list[str], days: int, address: str = "") -> tuple[ApiToken, str]:
+    """A token of one's own: (row, plaintext). The plaintext is not kept. `address`: of a machine it is handed to."""
+    return _create(actor, recorded_by=actor.audit_id, name=name, scopes=scopes, days=days, address=address)
 
 
 @transaction.atomic(durable=True)
@@ -86,7 +87,19 @@ def revoke_all_tokens(user: User) -> int:
     return ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
 
 
-def _create(user: User, *, recorded_by: str, name: str, scopes: list[str], days: int) -> tuple[ApiToken, str]:
+def revoke_presented(plaintext: str) -> None:
+    """Whoever holds a token may end it (RFC 7009). One that is unknown, or ended already, is no error."""
+    if not _FORM.fullmatch(plaintext):
+        return
+    token = ApiToken.objects.select_related("user").filter(digest=_digest(plaintext), revoked_at=None).first()
+    if token is not None:
+        with suppress(Conflict):  # two at once
+            revoke_token(actor=token.user, token_id=token.pk)
+
+
+def _create(
+    user: User, *, recorded_by: str, name: str, scopes: list[str], days: int, address: str = ""
+) -> tuple[ApiToken, str]:
     name = name.strip()
     if not 1 <= len(name) <= 100:
         raise Invalid("Give the token a name of 1 to 100 characters: what will use it?", field="name")
@@ -111,7 +124,7 @@ def _create(user: User, *, recorded_by: str, name: str, scopes: list[str], days:
         actor=recorded_by,
         subject=f"token:{token.pk}",
         facts={"owner": user.audit_id, "scopes": list(token.scopes), "until": rfc3339(token.expires_at)},
-        disclosed={"name": name},
+        disclosed={"name": name, **({"address": address} if address else {})},
     )
     return token, plaintext
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from apps.accounts.models import User
 from apps.approvals.models import Decision
@@ -13,6 +13,9 @@ from apps.policies.facts import Step, Verdict
 from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
 from apps.requests.states import RequestStatus
+
+# More names than that help nobody to decide whom to ask.
+_NAMED: Final = 5
 
 
 def steps_of(request: AccessRequest) -> tuple[Step, ...]:
@@ -78,7 +81,9 @@ def leaves_enough(request: AccessRequest, decisions: Iterable[Decision], now: Ta
 
 
 def route_of(request: AccessRequest, *, live: bool = True) -> list[dict[str, Any]]:
-    """The route in the API's shape: kind, group, needed, approved_by (user names), eligible.
+    """The route in the API's shape: kind, group, needed, approved_by (user names), eligible, people.
+
+    `people` are some of those who could say yes now (user names), for whoever waits to know whom to nudge.
 
     With `live`, a waiting request shows who could decide now; without, and when it waits no more, it shows what was
     known when it was submitted, and needs no query beyond its decisions (prefetch `decisions__decider` for lists).
@@ -98,7 +103,7 @@ def route_of(request: AccessRequest, *, live: bool = True) -> list[dict[str, Any
             "group": step.group,
             "needed": step.needed,
             "approved_by": [names[person] for person in persons],
-            "eligible": _eligible(request, step, live=live),
+            **_eligible(request, step, live=live),
         }
         for step, persons in zip(steps, approved_by, strict=True)
     ]
@@ -108,7 +113,10 @@ def _is_yes(decision: Decision, step: int) -> bool:
     return decision.kind == Decision.Kind.APPROVE and decision.step == step
 
 
-def _eligible(request: AccessRequest, step: Step, *, live: bool) -> int:
-    if live:
-        return eligible(step, requester=request.requester, database=request.database).count()
-    return len(request.facts["eligible"].get(step.key, ()))
+def _eligible(request: AccessRequest, step: Step, *, live: bool) -> dict[str, Any]:
+    if not live:
+        return {"eligible": len(request.facts["eligible"].get(step.key, ())), "people": []}
+    found = eligible(step, requester=request.requester, database=request.database).order_by("username")
+    able = list(found.values_list("pk", "username"))
+    decided = {decision.decider_id for decision in request.decisions.all()}
+    return {"eligible": len(able), "people": [name for person, name in able if person not in decided][:_NAMED]}

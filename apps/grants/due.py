@@ -14,7 +14,18 @@ from apps.audit import services as audit
 from apps.catalog.models import Database, Server
 from apps.catalog.suggestions import to_suggest
 from apps.engines.base import Severity
-from apps.grants import circuit, continuity, ending, extending, issuing, scopes, services, unentitled, withdrawal
+from apps.grants import (
+    circuit,
+    continuity,
+    ending,
+    extending,
+    issuing,
+    resetting,
+    scopes,
+    services,
+    unentitled,
+    withdrawal,
+)
 from apps.grants.circuit import Patience
 from apps.grants.models import Extension, Grant, ServerLease, ServerState
 from apps.grants.states import ExtensionStatus, GrantStatus
@@ -65,6 +76,15 @@ def extensions(now: datetime) -> Iterator[Work]:
         yield Work(task=Task.EXTEND, argument=row["grant__server"], stamp=stamp, again=2)
 
 
+def resets(now: datetime) -> Iterator[Work]:
+    """Passwords that their holders have changed and want back."""
+    shut = circuit.shut(now, patience=Patience.ISSUING).values("server")
+    rows = resetting.wanted().exclude(server__in=shut).order_by().values("server")
+    for row in rows.annotate(last=Max("request__password_reset_wanted_at")):
+        stamp = str(row["last"])
+        yield Work(task=Task.RESET_PASSWORD, argument=row["server"], stamp=stamp, again=resetting.AGAIN)
+
+
 def rest(now: datetime) -> Iterator[Work]:
     """What may take a moment."""
     shut = set(circuit.shut(now).values_list("server", flat=True))
@@ -77,6 +97,8 @@ def rest(now: datetime) -> Iterator[Work]:
     yield from _retirements(now)
     yield from _syncs(now, shut)
     yield from _suggestions(now)
+    minute = _bucket(now, timedelta(minutes=1))
+    yield Work(task=Task.CLOSE_LOST_STATEMENTS, argument="", stamp=minute, again=None)
     yield Work(task=Task.FOLD, argument="", stamp=str(audit.head().size), again=30)
     beat = _bucket(now, timedelta(seconds=settings.HEARTBEAT_SECONDS))
     for cluster in Cluster:

@@ -8,7 +8,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 # A whole portal is dear to start, so the tests that share one go to one process.
-_SHARE_A_DEMO = ("tests/browser", "tests/story")
+_SHARE_A_DEMO = ("tests/browser", "tests/story", "tests/cli")
 _VERSION = re.compile(r"\[(pg\d+)")
 # What waits for people's minutes to pass goes first, then what takes longest: so no process is left with a long file
 # while the others have ended.

@@ -1,0 +1,3 @@
+from jit.main import main
+
+main()

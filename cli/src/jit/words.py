@@ -1,0 +1,67 @@
+"""Text from elsewhere, made safe for a terminal; times and spans in a person's words."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+# Escape sequences in a reason or a value could rewrite what an approver believes to see.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(value: Any) -> str:
+    """One value as text that moves no cursor and turns no line around."""
+    return _CONTROL.sub("�", str(value).replace("\r\n", "\n"))
+
+
+def line(value: Any) -> str:
+    """The same on a single line."""
+    return " ".join(plain(value).split())
+
+
+def moment(text: str) -> datetime:
+    """A time of the API."""
+    return datetime.fromisoformat(text)
+
+
+def clock(text: str | None) -> str:
+    """A time of the API as this machine's clock shows it."""
+    return moment(text).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z") if text else "-"
+
+
+def seconds_left(text: str) -> float:
+    return (moment(text) - datetime.now(UTC)).total_seconds()
+
+
+def span(seconds: float) -> str:
+    """`1 h 5 min`, `59 s`."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes = whole // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} days"
+
+
+def step(row: dict[str, Any]) -> str:
+    """One step of a route: `1 of the owners`."""
+    kinds = {"peer": "a peer", "owner": "an owner of the database", "data_owner": "an owner of the data"}
+    who = f"the group {line(row['group'])}" if row.get("group") else kinds.get(row["kind"], str(row["kind"]))
+    if row["needed"] > 1:
+        who = f"{row['needed']} of {who}"
+    return who
+
+
+def waits_for(route: list[dict[str, Any]]) -> str:
+    """Whose yes is missing, by name where the portal tells names."""
+    for row in route:
+        if len(row["approved_by"]) < row["needed"]:
+            people = [line(name) for name in row.get("people", ())]
+            more = row["eligible"] - len(people) - len(row["approved_by"])
+            others = f" and {more} more" if people and more > 0 else ""
+            names = f" ({', '.join(people)}{others})" if people else ""
+            return f"{step(row)}{names}"
+    return "the portal"
