@@ -78,8 +78,8 @@ def record(
 
 
 def record_all(tellings: Sequence[Telling]) -> list[int]:
-    """As record(), for many at once. Each entry of a transaction costs more than the one before it (decision 0003): a
-    hundred or two are the most that one should hold.
+    """As record(), for many at once. They are sealed together, and all others wait for that (decision 0003): a few
+    hundred are the most that one transaction should hold.
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError(
