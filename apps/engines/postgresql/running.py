@@ -13,7 +13,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -63,7 +63,8 @@ def connect_as(target: Target, database: str, name: str, watch: Watch) -> "Sessi
 
     Raises SignInFailed (answered: it did not let the login in), TargetUnavailable, Refused.
     """
-    with parameters_of(target, database) as parameters:
+    with ExitStack() as stack:
+        parameters = stack.enter_context(parameters_of(target, database))
         try:
             connection = psycopg.Connection.connect(
                 **parameters | {"application_name": name}, autocommit=True, prepare_threshold=None
@@ -73,7 +74,8 @@ def connect_as(target: Target, database: str, name: str, watch: Watch) -> "Sessi
             said = " ".join(str(error).split()).rstrip(".")
             outcome = "did not let the login in" if asked else "could not be reached"
             raise SignInFailed(f"The server {outcome}: {said}.", asked_for_password=asked) from error
-    return Session(connection, name, watch)
+        # Whoever cancels connects once more, by the same certificates.
+        return Session(connection, name, watch, stack.pop_all())
 
 
 def cancel_backend(target: Target, database: str, pid: int, name: str) -> bool:
@@ -98,9 +100,9 @@ def cancel_backend(target: Target, database: str, pid: int, name: str) -> bool:
 
 
 class Session:
-    def __init__(self, connection: "psycopg.Connection[Any]", name: str, watch: Watch) -> None:
+    def __init__(self, connection: "psycopg.Connection[Any]", name: str, watch: Watch, held: ExitStack) -> None:
         self._connection, self._pg = connection, connection.pgconn
-        self._watch, self._watched_at = watch, time.monotonic()
+        self._watch, self._watched_at, self._held = watch, time.monotonic(), held
         self._arrivals, self._since_row, self._most = _Arrivals(self._pg.socket), 0, 1 << 20
         self._pg.notice_handler = self._pg.notify_handler = None
         self.pid, self.name = self._pg.backend_pid, name
@@ -210,6 +212,7 @@ class Session:
                 self.cancel()
         self._connection.close()
         self._arrivals.close()
+        self._held.close()
 
     def ask(self, text: str, parameters: list[str]) -> list[list[str | None]]:
         """A question of ours, whose answer is small."""
@@ -320,6 +323,7 @@ class Session:
             self._consume()
         result = self._pg.get_result()
         self._since_row = 0
+        self._look()  # also where there is always more to read
         if self._pg.status != pq.ConnStatus.OK and (result is None or not result.error_field(DiagnosticField.SQLSTATE)):
             raise self._lost()
         return result
