@@ -53,7 +53,9 @@ class Outcome:
     def failed(self, why: Why, sentence: str, sqlstate: str = "") -> None:
         cancelled = why in {Why.CANCELLED, Why.GONE}
         self.status = StatementStatus.CANCELLED if cancelled else StatementStatus.FAILED
-        self.why, self.sentence, self.sqlstate = why, sentence, sqlstate
+        # The database's own words may quote values, which are kept nowhere.
+        self.why, self.sqlstate = why, sqlstate
+        self.sentence = f"The database said no ({sqlstate or 'without a code'})." if why is Why.SQL else sentence
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -63,7 +63,8 @@ def connect_as(target: Target, database: str, name: str, watch: Watch) -> "Sessi
 
     Raises SignInFailed (answered: it did not let the login in), TargetUnavailable, Refused.
     """
-    with parameters_of(target, database) as parameters:
+    with ExitStack() as stack:
+        parameters = stack.enter_context(parameters_of(target, database))
         try:
             connection = psycopg.Connection.connect(
                 **parameters | {"application_name": name}, autocommit=True, prepare_threshold=None
@@ -73,7 +74,8 @@ def connect_as(target: Target, database: str, name: str, watch: Watch) -> "Sessi
             said = " ".join(str(error).split()).rstrip(".")
             outcome = "did not let the login in" if asked else "could not be reached"
             raise SignInFailed(f"The server {outcome}: {said}.", asked_for_password=asked) from error
-    return Session(connection, name, watch)
+        # Whoever cancels connects once more, by the same certificates.
+        return Session(connection, name, watch, stack.pop_all())
 
 
 def cancel_backend(target: Target, database: str, pid: int, name: str) -> bool:
@@ -98,9 +100,9 @@ def cancel_backend(target: Target, database: str, pid: int, name: str) -> bool:
 
 
 class Session:
-    def __init__(self, connection: "psycopg.Connection[Any]", name: str, watch: Watch) -> None:
+    def __init__(self, connection: "psycopg.Connection[Any]", name: str, watch: Watch, held: ExitStack) -> None:
         self._connection, self._pg = connection, connection.pgconn
-        self._watch, self._watched_at = watch, time.monotonic()
+        self._watch, self._watched_at, self._held = watch, time.monotonic(), held
         self._arrivals, self._since_row, self._most = _Arrivals(self._pg.socket), 0, 1 << 20
         self._pg.notice_handler = self._pg.notify_handler = None
         self.pid, self.name = self._pg.backend_pid, name
@@ -132,6 +134,8 @@ class Session:
                 case ExecStatus.SINGLE_TUPLE:
                     if gathered.is_first:
                         yield self._header(result)
+                    if _size(result) > self._most:
+                        raise self._too_large()
                     if not gathered.add(result) and caps.stops:
                         yield from gathered.take()
                         self._stop_early()
@@ -210,6 +214,7 @@ class Session:
                 self.cancel()
         self._connection.close()
         self._arrivals.close()
+        self._held.close()
 
     def ask(self, text: str, parameters: list[str]) -> list[list[str | None]]:
         """A question of ours, whose answer is small."""
@@ -232,6 +237,8 @@ class Session:
             lines, length = self._lines(gathered)
             rows += lines
             if length == 0:
+                if not lines and self._since_row and self._arrivals.so_far() - self._since_row > self._most:
+                    raise self._too_large()
                 self._wait()
                 self._consume()
             elif length < 0:
@@ -320,6 +327,7 @@ class Session:
             self._consume()
         result = self._pg.get_result()
         self._since_row = 0
+        self._look()  # also where there is always more to read
         if self._pg.status != pq.ConnStatus.OK and (result is None or not result.error_field(DiagnosticField.SQLSTATE)):
             raise self._lost()
         return result
@@ -343,21 +351,24 @@ class Session:
                 raise
 
     def _consume(self) -> None:
-        arrived = self._arrivals.so_far()
-        self._since_row = self._since_row or arrived
-        if arrived - self._since_row > self._most:
-            self.close()
-            limit = f"{self._most // (1 << 20)} MiB"
-            raise TooLarge(f"One row is larger than {limit}, so that the connection was cut: select less of it.")
+        self._since_row = self._since_row or self._arrivals.so_far()
         try:
             self._pg.consume_input()
         except psycopg.Error as error:
             # Its last word may still be there: why it closes the connection.
             if self._pg.transaction_status == pq.TransactionStatus.UNKNOWN and not self._pg.is_busy():
                 result = self._pg.get_result()
-                if result is not None and result.status == ExecStatus.FATAL_ERROR:
+                if result is not None and result.error_field(DiagnosticField.SQLSTATE):
                     raise _error_of(result, is_lost=True) from error
             raise self._lost() from error
+        # What has come and is not yet one whole row.
+        if self._arrivals.so_far() - self._since_row > self._most and self._pg.is_busy():
+            raise self._too_large()
+
+    def _too_large(self) -> TooLarge:
+        self.close()
+        limit = f"{self._most // (1 << 20)} MiB"
+        return TooLarge(f"One row is larger than {limit}, so that the connection was cut: select less of it.")
 
     def _lost(self) -> TargetUnavailable:
         self._connection.close()
@@ -445,6 +456,10 @@ class _Gathered:
         if self._rows:
             yield Batch(tuple(self._rows), tuple(self._cut))
         self._rows, self._cut, self._batch_bytes = [], [], 0
+
+
+def _size(result: "pq.abc.PGresult") -> int:
+    return sum(len(result.get_value(0, column) or b"") for column in range(result.nfields))
 
 
 def _finish(result: "pq.abc.PGresult", gathered: _Gathered) -> Finish:
