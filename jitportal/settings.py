@@ -94,6 +94,7 @@ INSTALLED_APPS = [
     "apps.portal",
     "apps.api",
     "apps.notifications",
+    "apps.console",
     "apps.grants",
     "apps.approvals",
     "apps.requests",
