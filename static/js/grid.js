@@ -1,6 +1,4 @@
 // Rows of a result, however many: only what is in the window exists in the page, and values are only ever text.
-"use strict";
-
 const ROW_HEIGHT = 28; // pixels; .grid-row in console.css says the same
 const OVERSCAN = 6; // rows drawn beyond each edge, so that a short scroll shows nothing empty
 const MOST_HEIGHT = 15_000_000; // pixels; browsers end elements somewhere beyond
@@ -9,7 +7,7 @@ const WIDEST = 42; // characters
 const LOOKED_AT = 60; // rows that decide how wide columns are
 const NUMBERS = /^(smallint|integer|bigint|numeric|real|double precision|oid|money|int[248]?|float[48]?)\b/;
 
-class ResultGrid {
+export class ResultGrid {
   /** `host` becomes the grid; `panel` is where one value is shown whole. */
   constructor(host, panel) {
     this.host = host;
@@ -29,19 +27,23 @@ class ResultGrid {
     host.addEventListener("dblclick", (event) => { if (this.pointed(event)) this.open(); });
     host.addEventListener("copy", (event) => this.copied(event));
     new ResizeObserver(() => this.later()).observe(host);
-    this.begin([]);
+    this.show({ columns: [], rows: [], cut: new Map() });
   }
 
-  /** Columns are {name, type}; what was shown before goes. */
-  begin(columns) {
+  /**
+   * A result: columns are {name, type}, rows arrays of text with null for NULL, `cut` maps "row column" of what was
+   * shortened to the bytes of the whole. It may go on growing: grown() says that it did.
+   */
+  show({ columns, rows, cut }) {
     this.columns = columns;
-    this.rows = [];
-    this.cut = new Set();
+    this.rows = rows;
+    this.cut = cut;
     this.active = { row: 0, column: 0 };
+    for (const row of this.drawn?.values() ?? []) row.remove();
     this.drawn = new Map();
     this.range = { first: 0, last: 0 };
     this.lefts = null;
-    this.space.replaceChildren(this.head);
+    this.measured = 0;
     this.head.replaceChildren();
     this.host.scrollTo(0, 0);
     this.host.setAttribute("aria-colcount", String(columns.length + 1));
@@ -49,11 +51,8 @@ class ResultGrid {
     this.later();
   }
 
-  /** More rows: arrays of text, null for NULL. `cut` names what was shortened, as [row of these, column]. */
-  add(rows, cut = []) {
-    for (const [row, column] of cut) this.cut.add(`${this.rows.length + row} ${column}`);
-    for (const row of rows) this.rows.push(row);
-    if (!this.lefts || this.measured < LOOKED_AT) this.measure();
+  grown() {
+    if (this.measured < LOOKED_AT) this.lefts = null;
     this.later();
   }
 
@@ -68,6 +67,7 @@ class ResultGrid {
     const letter = this.letter || (this.letter = widthOfLetter(this.host));
     const sample = this.rows.slice(0, LOOKED_AT);
     this.measured = this.rows.length;
+    this.range = { first: 0, last: 0 };
     this.gutter = Math.ceil(letter * 6) + 16;
     this.lefts = [this.gutter];
     this.columns.forEach((column, index) => {
@@ -79,19 +79,19 @@ class ResultGrid {
 
   draw() {
     if (!this.lefts) this.measure();
+    const { scrollTop, scrollLeft, clientHeight, clientWidth } = this.host; // read before anything is written
     const width = this.lefts[this.lefts.length - 1];
     const height = Math.min(MOST_HEIGHT, this.rows.length * ROW_HEIGHT);
     this.space.style.width = `${width}px`;
     this.space.style.height = `${height + this.headHeight()}px`;
     this.host.setAttribute("aria-rowcount", String(this.rows.length + 1));
-    const { scrollTop, scrollLeft, clientHeight, clientWidth } = this.host;
     const first = Math.max(0, Math.floor(scrollTop / ROW_HEIGHT) - OVERSCAN);
     const last = Math.min(this.rows.length, Math.ceil((scrollTop + clientHeight) / ROW_HEIGHT) + OVERSCAN, MOST_HEIGHT / ROW_HEIGHT);
     const range = {
       first: Math.max(0, this.columnAt(scrollLeft + this.gutter) - 1),
       last: Math.min(this.columns.length, this.columnAt(scrollLeft + clientWidth) + 2),
     };
-    if (range.first !== this.range.first || range.last !== this.range.last || !this.head.childElementCount) {
+    if (range.first !== this.range.first || range.last !== this.range.last) {
       this.range = range;
       this.drawHead();
       for (const row of this.drawn.values()) row.dataset.stale = "yes";
@@ -258,20 +258,25 @@ class ResultGrid {
   // Exactly the value; NULL has none.
   copied(event) {
     if (String(window.getSelection())) return;
-    const value = this.rows[this.active.row]?.[this.active.column];
+    const value = this.value();
     if (value === undefined) return;
     event.clipboardData.setData("text/plain", value ?? "");
     event.preventDefault();
   }
 
+  /** Of the cell that keys act on: text, null, or undefined where there is none. */
+  value() { return this.rows[this.active.row]?.[this.active.column]; }
+
   open() {
     const { row, column } = this.active;
-    const value = this.rows[row]?.[column];
+    const value = this.value();
     if (value === undefined) return;
     const type = this.columns[column].type;
     const part = (name) => this.panel.querySelector(`[data-part=${name}]`);
     part("title").textContent = this.columns[column].name;
-    part("about").textContent = `${type}, row ${row + 1}, ${sizeOf(value, type)}${this.cut.has(`${row} ${column}`) ? "; only the beginning of it is here" : ""}`;
+    const whole = this.cut.get(`${row} ${column}`);
+    const size = whole === undefined ? sizeOf(value, type) : `only the beginning of ${whole.toLocaleString("en")} bytes`;
+    part("about").textContent = `${type}, row ${row + 1}, ${size}`;
     const shown = part("value");
     shown.textContent = value === null ? "NULL" : readable(value, type);
     shown.classList.toggle("null", value === null);
@@ -281,7 +286,7 @@ class ResultGrid {
   close() { this.panel.hidden = true; }
 }
 
-function element(name, className) {
+export function element(name, className) {
   const made = document.createElement(name);
   made.className = className;
   return made;

@@ -27,7 +27,7 @@ function tick() {
     clock.classList.toggle("over", left <= 0);
     if (left <= 0 && !clock.dataset.over) {
       clock.dataset.over = "yes";
-      const page = document.getElementById("page");
+      const page = clock.closest("[data-when-due]") || document.getElementById("page");
       if (page && window.htmx) window.setTimeout(() => htmx.trigger(page, "due"), 700);
     }
   }
@@ -186,7 +186,7 @@ function showSpare(button) {
 
 // A form is sent once, however often its button is pressed.
 document.addEventListener("submit", (event) => {
-  if (event.defaultPrevented) return;
+  if (event.defaultPrevented || "again" in event.target.dataset) return;
   if (event.target.dataset.sent) event.preventDefault();
   event.target.dataset.sent = "yes";
 });

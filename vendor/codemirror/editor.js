@@ -54,11 +54,11 @@ const pointed = StateField.define({
   provide: (field) => EditorView.decorations.from(field),
 });
 
-// PostgreSQL counts characters from one; a string here counts UTF-16 units from zero.
+// Databases count characters; a string here counts UTF-16 units.
 function unitsBefore(text, characters) {
   let units = 0;
   for (const letter of text) {
-    if (characters-- <= 1) break;
+    if (characters-- <= 0) break;
     units += letter.length;
   }
   return units;
@@ -127,7 +127,7 @@ export function create({ host, text = "", label, hint = "", schema = {}, onRun =
       view.dispatch(view.state.replaceSelection(value), { scrollIntoView: true });
       view.focus();
     },
-    /** Marks the word at `position`, which counts characters from 1 in the text that begins at `start`. */
+    /** Marks the word at `position`, which counts characters from 0 in the text that begins at `start`. */
     mark(position, start = 0) {
       const whole = view.state.doc.toString();
       const from = start + unitsBefore(whole.slice(start), position);
