@@ -86,6 +86,17 @@ class Action(StrEnum):
     DRIFT_FOUND = "drift.found"  # the target is not as it was proven to be
     CREDENTIAL_SHOWN = "credential.shown"
 
+    CREDENTIAL_RESET_WANTED = "credential.reset_wanted"  # its holder had changed the password (field notes R12)
+    CREDENTIAL_RESETTING = "credential.resetting"  # intent
+    CREDENTIAL_RESET = "credential.reset"
+
+    STATEMENT_STARTED = "statement.started"  # intent: it has not run yet
+    STATEMENT_FINISHED = "statement.finished"
+    STATEMENT_REFUSED = "statement.refused"
+    CHANGE_BEGUN = "change.begun"  # a transaction that can change something
+    CHANGE_COMMITTING = "change.committing"  # intent
+    CHANGE_ENDED = "change.ended"  # committed, rolled back, or nobody knows
+
     RECORD_READ = "record.read"
     RECORD_EXPORTED = "record.exported"
 

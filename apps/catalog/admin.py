@@ -19,7 +19,7 @@ from apps.catalog import admin_columns, admin_data_classes, admin_tables, servic
 from apps.catalog.admin_classification import ClassificationPages
 from apps.catalog.buttons import ButtonsAdmin
 from apps.catalog.exposure import exposures, notifying_unaccepted
-from apps.catalog.guards import SESSION_LIMITS
+from apps.catalog.guards import CONSOLE_LIMITS, SESSION_LIMITS
 from apps.catalog.models import Column, Database, Server
 from apps.catalog.rights import groups_with
 from apps.catalog.suggestions import WAITING
@@ -134,7 +134,7 @@ class ServerAdmin(ButtonsAdmin):
         return _download(server_id, services.new_manager_secret(actor=person(request), server_id=server_id))
 
 
-_NEW_DATABASE: Final = ("slug", "datname", "environment", "description", "hides_unclassified")
+_NEW_DATABASE: Final = ("slug", "datname", "environment", "description", "hides_unclassified", *CONSOLE_LIMITS)
 
 
 class DatabaseForm(VerbForm):
@@ -169,7 +169,11 @@ class DatabaseForm(VerbForm):
 
     class Meta:
         model = Database
-        fields = ["server", "slug", "datname", "environment", "description", "hides_unclassified", "is_active"]
+        fields = [
+            *("server", "slug", "datname", "environment", "description", "hides_unclassified"),
+            *CONSOLE_LIMITS,
+            "is_active",
+        ]
         labels = {"slug": "Name"}
         help_texts = {"slug": "What people call it: a–z, 0–9 and hyphens.", "datname": "As in CREATE DATABASE."}
 

@@ -18,6 +18,9 @@ _PASSWORD: Final = re.compile(r"[!-~]{20,200}")  # printable ASCII: every driver
 _NEW_DATA_CLASS: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 # Fields of a server: for how many seconds a session under a grant may stand in others' way (field notes S10).
 SESSION_LIMITS: Final = ("block_seconds", "idle_seconds", "snapshot_seconds")
+# Fields of a database: what the console holds people to.
+CONSOLE_LIMITS: Final = ("console_rows", "console_seconds", "keeps_literals")
+_MOST_ROWS: Final = 100_000
 _LONGEST_LIMIT: Final = 7 * 24 * 3600
 _MAX_CERTIFICATE: Final = 200_000
 _MAX_DESCRIPTION: Final = 200
@@ -52,6 +55,12 @@ def check_database(database: Database) -> None:
         raise Invalid(f"A description is one line of at most {_MAX_DESCRIPTION} characters.", field="description")
     if not isinstance(database.hides_unclassified, bool):
         raise Invalid("Unclassified columns are hidden or not: say true or false.", field="hides_unclassified")
+    if not isinstance(database.keeps_literals, bool):
+        raise Invalid("Values in statements are kept or not: say true or false.", field="keeps_literals")
+    for field, most in (("console_rows", _MOST_ROWS), ("console_seconds", _LONGEST_LIMIT)):
+        value = getattr(database, field)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise Invalid(f"This limit of the console is a whole number from 1 to {most}.", field=field)
 
 
 def check_classification(classification: str, data_class: str) -> None:

@@ -145,6 +145,18 @@ class Database(models.Model):
         default=False,
         help_text="Columns that nobody has classified yet are hidden under every grant.",
     )
+    # What the console holds people to (apps/console).
+    console_rows = models.PositiveIntegerField(
+        "rows of a result in the console", default=1000, help_text="More are cut off, and that is said."
+    )
+    console_seconds = models.PositiveIntegerField(
+        "a statement in the console may run for", default=600, help_text="Seconds; never beyond the end of the access."
+    )
+    keeps_literals = models.BooleanField(
+        "keep the values in recorded statements",
+        default=True,
+        help_text="Otherwise texts and numbers in a statement are recorded as $.",
+    )
     exposure = models.JSONField(default=list, editable=False)  # list of apps.engines.base.Exposure as JSON
     exposure_at = models.DateTimeField(null=True, editable=False)
     # Functions that notify, as a DBA has accepted them for direct connections: their names, sorted.

@@ -14,7 +14,7 @@ from apps.catalog.bootstrap import bootstrap_sql, print_bootstrap, verifier_of
 from apps.catalog.classification import classify, classify_many, save_data_class
 from apps.catalog.classification_csv import export_classification, import_classification
 from apps.catalog.exposure import accept_notifying, notifying_unaccepted
-from apps.catalog.guards import SESSION_LIMITS, check_database, check_secret, check_server
+from apps.catalog.guards import CONSOLE_LIMITS, SESSION_LIMITS, check_database, check_secret, check_server
 from apps.catalog.models import Database, Server
 from apps.catalog.pausing import pause_table, resume_table
 from apps.catalog.preflight import run_preflight
@@ -64,9 +64,13 @@ __all__ = [
 _SERVER_FIELDS: Final = frozenset(
     {"name", "host", "port", "tls", "maintenance_database", "ca_certificate", "manager", "is_active", *SESSION_LIMITS}
 )
-_DATABASE_FIELDS: Final = frozenset({"slug", "environment", "description", "is_active", "hides_unclassified"})
+_DATABASE_FIELDS: Final = frozenset(
+    {"slug", "environment", "description", "is_active", "hides_unclassified", *CONSOLE_LIMITS}
+)
 # Words of our own and numbers: the record says what they were. Of other fields it says that they changed.
-_PLAIN_FACTS: Final = frozenset({"port", "tls", "environment", "is_active", "hides_unclassified", *SESSION_LIMITS})
+_PLAIN_FACTS: Final = frozenset(
+    {"port", "tls", "environment", "is_active", "hides_unclassified", *SESSION_LIMITS, *CONSOLE_LIMITS}
+)
 _TEXTS: Final = frozenset({"name", "host", "slug", "description", "maintenance_database", "manager"})
 _UNIQUE_VIOLATION: Final = "23505"
 
@@ -224,9 +228,12 @@ def add_database(
     environment: str,
     description: str = "",
     hides_unclassified: bool = False,
+    **limits: int,
 ) -> Database:
-    """A database of a server; its tables are read as soon as a worker can."""
+    """A database of a server; its tables are read as soon as a worker can. `limits`: any of CONSOLE_LIMITS."""
     require_dba(actor, what="add a database")
+    if unknown := sorted(limits.keys() - set(CONSOLE_LIMITS)):
+        raise Invalid(f"A database has no {unknown[0]}.", field=unknown[0])
     server = _locked_server(server_id)
     database = Database(
         server=server,
@@ -236,14 +243,16 @@ def add_database(
         description=description,
         hides_unclassified=hides_unclassified,
         sync_wanted_at=clock.now(),
+        **limits,
     )
     check_database(database)
     _save_database(database)
+    facts: dict[str, Any] = {name: getattr(database, name) for name in CONSOLE_LIMITS}
     audit.record(
         Action.DATABASE_ADDED,
         actor=actor_id(actor),
         subject=database.audit_id,
-        facts={"server": server.pk, "environment": environment, "hides_unclassified": hides_unclassified},
+        facts=facts | {"server": server.pk, "environment": environment, "hides_unclassified": hides_unclassified},
         disclosed={"slug": slug, "datname": datname, "description": description},
     )
     nudge()
@@ -252,7 +261,7 @@ def add_database(
 
 @verb
 def change_database(*, actor: Actor, database_id: str, **fields: Any) -> Database:
-    """Change any of slug, environment, description, is_active, hides_unclassified.
+    """Change any of slug, environment, description, is_active, hides_unclassified and CONSOLE_LIMITS.
 
     Another database of the server is another row.
     """

@@ -6,8 +6,8 @@ it runs. What comes back goes to whoever asked, and is kept nowhere.
 All raise, before anything runs: NotFound (no such grant, or not yours to see), NotAllowed (not yours, its level does
 not allow it, it is for one approved statement only), Conflict (not live: being made, not begun, over, revoked; already
 run; too many at once; the portal may not act), Invalid (nothing to run, refused statement), TooMany (429) and
-Unavailable (503, the target does not let the login in or does not answer; `offers_reset` tells that the password may have
-been changed, see grants.reset_password()).
+Unavailable (503, the target does not let the login in or does not answer; `offers_reset` tells that the password may
+have been changed, see reset_password()).
 """
 
 from collections.abc import Iterator

@@ -12,6 +12,11 @@ class PortalError(Exception):
         self.sentence = sentence
         self.field = field
 
+    @property
+    def more(self) -> dict[str, object]:
+        """What a program may want to know besides."""
+        return {}
+
 
 class Invalid(PortalError):
     """What was given cannot be meant: 422."""

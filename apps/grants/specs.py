@@ -45,7 +45,7 @@ class Scopes:
         return self._by_digest
 
     def _one(self, stored: Mapping[str, Any]) -> EffectiveScope:
-        alike = {**stored, "minutes": 1, "starts_at": None, "connection": ""}
+        alike = {**stored, "minutes": 1, "starts_at": None, "connection": "", "statement": "", "expected_rows": None}
         key = json.dumps(alike)
         if key not in self._alike:
             self._alike[key] = EffectiveScope.from_json(alike)

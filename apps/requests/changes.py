@@ -44,6 +44,8 @@ def scope_facts(scope: EffectiveScope) -> dict[str, Json]:
         "filter_count": sum(len(view.filters) for view in scope.views),
         "digest": scope.digest(),
     }
+    if scope.statement:
+        facts |= {"statement": True, "expected_rows": scope.expected_rows}
     tables = [quoted(table) for table in scope.tables]
     unmask = [quoted_column(table, column) for table, column in scope.unmask]
     if _is_short([*tables, *unmask]):
@@ -56,7 +58,8 @@ def scope_facts(scope: EffectiveScope) -> dict[str, Json]:
 def scope_texts(scope: EffectiveScope) -> dict[str, str]:
     """What of a scope the record only commits to."""
     lines = [f"{quoted(view.table)}: {one}" for view in scope.views for one in view.filters]
-    return {"filters": "\n".join(lines)} if lines else {}
+    texts = {"filters": "\n".join(lines)} if lines else {}
+    return texts | ({"statement": scope.statement} if scope.statement else {})
 
 
 def _is_short(names: list[str]) -> bool:

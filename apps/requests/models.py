@@ -44,6 +44,8 @@ class AccessRequest(models.Model):
     break_glass = models.BooleanField(default=False)
     # More time for the access that this earlier request became; `minutes` are those on top.
     extends = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="extended_by")
+    # The holder has changed the login's password and wants it set again; a worker empties this when it is done.
+    password_reset_wanted_at = models.DateTimeField(null=True, editable=False)
     status = models.CharField(max_length=16, choices=RequestStatus, default=RequestStatus.PENDING)
     asked_scope = models.JSONField()
     scope = models.JSONField()
@@ -79,6 +81,16 @@ class AccessRequest(models.Model):
     @property
     def audit_id(self) -> str:
         return f"request:{self.pk}"
+
+    @property
+    def statement(self) -> str:
+        """Exact SQL that alone may run under it; empty where any may."""
+        return str(self.scope.get("statement", ""))
+
+    @property
+    def expected_rows(self) -> int | None:
+        """How many rows that statement should affect; another number rolls it back."""
+        return self.scope.get("expected_rows")
 
     @property
     def effective(self) -> "EffectiveScope":

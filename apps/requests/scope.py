@@ -6,6 +6,8 @@ Canonical JSON (RFC 8785), hashed with SHA-256:
      "tables": [["sales", "orders"], …], "unmask": [["sales", "customers", "email"], …],
      "views": [["sales", "customers", ["id", "email", …], [["email", "hidden"], …], [["region", "=", ["EU"]], …]], …]}
 
+and, where it is for one exact statement alone, `"statement": "UPDATE …", "expected_rows": null | 1` on top.
+
 Tables and their columns are frozen when the request is submitted: a wildcard never grows afterwards. `views` are the
 tables of schemas that hold a classified column, or of which only some rows are shown: column by column, with the mask
 that each classified one has unless it stands in `unmask`.
@@ -34,9 +36,12 @@ class EffectiveScope:
     unmask: tuple[tuple[TableName, str], ...] = ()  # (table, column), sorted, distinct
     # Some of `tables`; sorted. Their masks are those of all classified columns, also of those in `unmask`.
     views: tuple[ViewedTable, ...] = ()
+    statement: str = ""  # the one that may run under it; empty where any may
+    expected_rows: int | None = None  # another number of affected rows rolls it back
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        alone = {"statement": self.statement, "expected_rows": self.expected_rows} if self.statement else {}
+        return alone | {
             "database": self.database,
             "level": self.level.value,
             "connection": self.connection,
@@ -58,6 +63,8 @@ class EffectiveScope:
             tables=tuple(TableName(schema, name) for schema, name in value["tables"]),
             unmask=tuple((TableName(schema, name), column) for schema, name, column in value["unmask"]),
             views=tuple(_view_from_json(view) for view in value.get("views", [])),
+            statement=value.get("statement", ""),
+            expected_rows=value.get("expected_rows"),
         )
 
     def digest(self) -> str:

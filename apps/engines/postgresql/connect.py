@@ -103,6 +103,13 @@ def session(target: Target, database: str = "", *, doing: str) -> Iterator[Conne
         yield connection
 
 
+@contextmanager
+def parameters_of(target: Target, database: str) -> Iterator[dict[str, Any]]:
+    """Everything that libpq is told, with TLS; good while the block lasts."""
+    with ExitStack() as stack:
+        yield _parameters(target, database) | _tls(target, stack)
+
+
 def makers_apply(connection: Connection) -> bool:
     """16 and newer: whoever creates a role is its administrator, and nobody else is."""
     return connection.info.server_version >= 160000

@@ -1,0 +1,481 @@
+"""A session as a grant's own login, which runs what a person has typed. Implements apps.engines.running.LoginSession.
+
+On libpq itself: values come as the server's own text, a row at a time, and every wait is one of ours. The server may be
+hostile: what it sends is bounded here, and what it sends unasked is dropped.
+"""
+
+import fcntl
+import logging
+import select
+import struct
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import psycopg
+from psycopg import pq
+from psycopg.postgres import types as known_types
+from psycopg.pq import DiagnosticField, ExecStatus
+
+from apps.engines.base import EngineError, Refused, Target, TargetUnavailable
+from apps.engines.postgresql.connect import SignInFailed, parameters_of
+from apps.engines.running import (
+    Batch,
+    Caps,
+    Chunk,
+    FileFormat,
+    Finish,
+    Header,
+    ResultColumn,
+    StatementError,
+    TooLarge,
+    Watch,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_COLUMNS: Final = 1_664  # PostgreSQL has no more in a result: a server that sends more is none
+BATCH_ROWS: Final = 200
+BATCH_BYTES: Final = 256 * 1024
+CHUNK_BYTES: Final = 128 * 1024
+_EVERY: Final = 1.0  # seconds between two looks of the watch
+_DRAIN_SECONDS: Final = 3.0  # for what is still on its way after a result was cut
+_CANCEL_SECONDS: Final = 3.0
+
+# What makes values look alike whatever the login has set for itself; the end of the transaction takes them back.
+_BEGIN: Final = (
+    "BEGIN {mode}; SET LOCAL statement_timeout = {ms}; SET LOCAL bytea_output = 'hex'; SET LOCAL DateStyle = 'ISO';"
+    " SET LOCAL lock_timeout = {ms}; SET LOCAL idle_in_transaction_session_timeout = 0"
+)
+_SAVEPOINT: Final = "jitportal_before"
+_ENDS_SESSION: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
+
+
+def connect_as(target: Target, database: str, name: str, watch: Watch) -> "Session":
+    """`target.user` is the login. `name` is the application_name by which cancel_backend() finds the session.
+
+    Raises SignInFailed (answered: it did not let the login in), TargetUnavailable, Refused.
+    """
+    with parameters_of(target, database) as parameters:
+        try:
+            connection = psycopg.Connection.connect(
+                **parameters | {"application_name": name}, autocommit=True, prepare_threshold=None
+            )
+        except psycopg.OperationalError as error:
+            asked = bool(error.pgconn and error.pgconn.used_password)
+            said = " ".join(str(error).split()).rstrip(".")
+            outcome = "did not let the login in" if asked else "could not be reached"
+            raise SignInFailed(f"The server {outcome}: {said}.", asked_for_password=asked) from error
+    return Session(connection, name, watch)
+
+
+def cancel_backend(target: Target, database: str, pid: int, name: str) -> bool:
+    """As the same login, from anywhere: ask the server to stop what runs in that session. False: it is not there."""
+
+    def nothing_stops_this() -> None:
+        return
+
+    session = connect_as(target, database, "jitportal-cancel", nothing_stops_this)
+    try:
+        # The name tells it from another session that has got the same pid since.
+        rows = session.ask(
+            "SELECT pg_catalog.pg_cancel_backend(pid)::pg_catalog.text FROM pg_catalog.pg_stat_activity "
+            "WHERE pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4 "
+            "AND application_name OPERATOR(pg_catalog.=) $2::pg_catalog.text "
+            "AND usename OPERATOR(pg_catalog.=) CURRENT_USER",
+            [str(pid), name],
+        )
+    finally:
+        session.close()
+    return any(row[0] == "true" for row in rows)
+
+
+class Session:
+    def __init__(self, connection: "psycopg.Connection[Any]", name: str, watch: Watch) -> None:
+        self._connection, self._pg = connection, connection.pgconn
+        self._watch, self._watched_at = watch, time.monotonic()
+        self._unread, self._most = 0, 1 << 20
+        self._pg.notice_handler = self._pg.notify_handler = None
+        self.pid, self.name = self._pg.backend_pid, name
+
+    @property
+    def is_idle(self) -> bool:
+        """Outside a transaction."""
+        return self._pg.transaction_status == pq.TransactionStatus.IDLE
+
+    def begin(self, *, read_only: bool, seconds: float) -> None:
+        mode = "READ ONLY" if read_only else "READ WRITE"
+        self._simple(_BEGIN.format(mode=mode, ms=max(1, int(seconds * 1000))))
+
+    def time_out(self, seconds: float) -> None:
+        self._simple(f"SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}")
+
+    def execute(self, text: str, caps: Caps) -> Iterator[Header | Batch | Finish]:
+        self._most = caps.message_bytes
+        self._send(text)
+        self._pg.set_single_row_mode()
+        gathered, finish, error = _Gathered(caps), None, None
+        while (result := self._result()) is not None:
+            match result.status:
+                case ExecStatus.SINGLE_TUPLE:
+                    if gathered.is_first:
+                        yield self._header(result)
+                    if not gathered.add(result):
+                        yield from gathered.take()
+                        self._stop_early()
+                        yield Finish(gathered.rows, None, "", capped=gathered.capped)
+                        return
+                    if gathered.is_full:
+                        yield from gathered.take()
+                case ExecStatus.TUPLES_OK:
+                    if gathered.is_first:
+                        yield self._header(result)
+                    finish = _finish(result, gathered)
+                case ExecStatus.COMMAND_OK | ExecStatus.EMPTY_QUERY:
+                    finish = _finish(result, gathered)
+                case ExecStatus.FATAL_ERROR:
+                    error = _error_of(result)
+                case _:
+                    self.close()
+                    raise StatementError("COPY is not run here: export gives rows as a file.", is_lost=True)
+        yield from gathered.take()
+        if error is not None:
+            raise error
+        yield finish or Finish(gathered.rows, None, "")
+
+    def copy_out(self, text: str, file_format: FileFormat, message_bytes: int) -> Iterator[Chunk]:
+        self._most = message_bytes
+        names = self._described(text)
+        if file_format is FileFormat.JSONL and len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise StatementError(f"Two columns are both named {twice}: give one of them another name (AS …).")
+        before, after = _copy(file_format)
+        self._send(before + text + after)
+        while (result := self._result()) is not None:
+            if result.status == ExecStatus.FATAL_ERROR:
+                self._drain()
+                raise _error_of(result, before=len(before))
+            if result.status == ExecStatus.COPY_OUT:
+                break
+        else:
+            raise StatementError("This gives no rows that could be exported.")
+        yield Chunk(b"", 0)
+        yield from self._copied(file_format)
+
+    def savepoint(self) -> None:
+        self._simple(f"SAVEPOINT {_SAVEPOINT}")
+
+    def back_to_savepoint(self) -> None:
+        self._simple(f"ROLLBACK TO {_SAVEPOINT}")
+
+    def commit(self) -> None:
+        tag = self._simple("COMMIT")
+        if tag != "COMMIT":
+            raise StatementError("The transaction had failed, and the server rolled it back.")
+
+    def rollback(self) -> None:
+        self._simple("ROLLBACK")
+
+    def cancel(self) -> None:
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
+
+    def drop_notifications(self) -> None:
+        while self._pg.notifies() is not None:
+            pass
+
+    def is_there(self) -> bool:
+        """Whether the server has closed the connection meanwhile, as it does at the end of the access."""
+        try:
+            if _readable(self._pg.socket):
+                self._consume()
+                self.drop_notifications()
+                self._unread = 0
+        except EngineError:
+            return False
+        return self._pg.status == pq.ConnStatus.OK
+
+    def close(self) -> None:
+        with suppress(Exception):
+            if self._pg.status == pq.ConnStatus.OK and self._pg.transaction_status == pq.TransactionStatus.ACTIVE:
+                self.cancel()
+        self._connection.close()
+
+    def ask(self, text: str, parameters: list[str]) -> list[list[str | None]]:
+        """A question of ours, whose answer is small."""
+        self._pg.send_query_params(text.encode(), [value.encode() for value in parameters])
+        self._flush()
+        found: list[list[str | None]] = []
+        while (result := self._result()) is not None:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise _error_of(result)
+            for row in range(result.ntuples):
+                found.append([_text(result.get_value(row, column)) for column in range(result.nfields)])
+        return found
+
+    def _copied(self, file_format: FileFormat) -> Iterator[Chunk]:
+        parts: list[bytes | memoryview] = []
+        size = rows = 0
+        is_json, get = file_format is FileFormat.JSONL, self._pg.get_copy_data
+        rows = 0 if is_json else -1  # the names of the columns are the first line
+        while True:
+            length, data = get(1)
+            if length > 0:
+                self._unread = 0
+                parts.append(data)
+                rows, size = rows + 1, size + length
+                if size >= CHUNK_BYTES:
+                    yield _chunk(parts, rows, is_json=is_json)
+                    parts, rows, size = [], 0, 0
+                    self._look()
+            elif length == 0:
+                self._wait()
+                self._consume()
+            else:
+                break
+        while (result := self._result()) is not None:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise _error_of(result)
+        yield _chunk(parts, rows, is_json=is_json)
+
+    def _described(self, text: str) -> list[str]:
+        """The names of what a query returns. On its own it must be one whole statement, before it is put into COPY."""
+        self._pg.send_prepare(b"", text.encode())
+        self._flush()
+        self._checked_results()
+        self._pg.send_describe_prepared(b"")
+        self._flush()
+        (result,) = self._checked_results() or (None,)
+        if result is None or not result.nfields:
+            raise StatementError("This gives no rows that could be exported.")
+        self._check_width(result)
+        return [_text(result.fname(column)) or "" for column in range(result.nfields)]
+
+    def _checked_results(self) -> "list[pq.abc.PGresult]":
+        found = []
+        while (result := self._result()) is not None:
+            found.append(result)
+        for result in found:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise _error_of(result)
+        return found
+
+    def _simple(self, text: str) -> str:
+        """Statements of ours; returns the last one's tag."""
+        self._pg.send_query(text.encode())
+        self._flush()
+        results = self._checked_results()
+        return _text(results[-1].command_status) or "" if results else ""
+
+    def _send(self, text: str) -> None:
+        """By the extended protocol, in which the server takes one statement at a time and no more."""
+        try:
+            self._pg.send_query_params(text.encode(), None)
+        except UnicodeEncodeError as error:
+            raise StatementError("The statement holds half a character.") from error
+        except psycopg.Error as error:
+            raise self._lost() from error
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._pg.flush():
+                self._wait(write=True)
+                if _readable(self._pg.socket):
+                    self._consume()
+        except psycopg.Error as error:
+            raise self._lost() from error
+
+    def _result(self) -> "pq.abc.PGresult | None":
+        while self._pg.is_busy():
+            self._wait()
+            self._consume()
+        result = self._pg.get_result()
+        self._unread = 0
+        if self._pg.status != pq.ConnStatus.OK and (result is None or not result.error_field(DiagnosticField.SQLSTATE)):
+            raise self._lost()
+        return result
+
+    def _wait(self, *, write: bool = False) -> None:
+        """For the server; meanwhile the watch looks, once a second."""
+        poll = select.poll()
+        poll.register(self._pg.socket, select.POLLIN | (select.POLLOUT if write else 0))
+        while True:
+            self._look()
+            if poll.poll(max(0.0, self._watched_at + _EVERY - time.monotonic()) * 1000):
+                return
+
+    def _look(self) -> None:
+        if time.monotonic() - self._watched_at >= _EVERY:
+            self._watched_at = time.monotonic()
+            try:
+                self._watch()
+            except BaseException:
+                self.close()
+                raise
+
+    def _consume(self) -> None:
+        self._unread += _arrived(self._pg.socket)
+        if self._unread > self._most:
+            self.close()
+            limit = f"{self._most // (1 << 20)} MiB"
+            raise TooLarge(f"One row is larger than {limit}, so that the connection was cut: select less of it.")
+        try:
+            self._pg.consume_input()
+        except psycopg.Error as error:
+            # Its last word may still be there: why it closes the connection.
+            if self._pg.transaction_status == pq.TransactionStatus.UNKNOWN and not self._pg.is_busy():
+                result = self._pg.get_result()
+                if result is not None and result.status == ExecStatus.FATAL_ERROR:
+                    raise _error_of(result, is_lost=True) from error
+            raise self._lost() from error
+
+    def _lost(self) -> TargetUnavailable:
+        self._connection.close()
+        return TargetUnavailable("The connection to the server was lost.")
+
+    def _stop_early(self) -> None:
+        self.cancel()
+        self._drain()
+
+    def _drain(self) -> None:
+        """Until the server is ready for the next statement. One that goes on sending is cut off."""
+        until = time.monotonic() + _DRAIN_SECONDS
+        poll = select.poll()
+        poll.register(self._pg.socket, select.POLLIN)
+        while True:
+            while self._pg.is_busy():
+                left = until - time.monotonic()
+                if left <= 0 or not poll.poll(left * 1000):
+                    self._connection.close()
+                    return
+                self._consume()
+            if self._pg.get_result() is None:
+                return
+            self._unread = 0
+            if time.monotonic() > until:
+                self._connection.close()
+                return
+
+    def _header(self, result: "pq.abc.PGresult") -> Header:
+        self._check_width(result)
+        return Header(
+            tuple(
+                ResultColumn(_text(result.fname(number)) or "", _type_name(result.ftype(number)))
+                for number in range(result.nfields)
+            )
+        )
+
+    def _check_width(self, result: "pq.abc.PGresult") -> None:
+        if result.nfields > MAX_COLUMNS:
+            self.close()
+            raise TooLarge(f"The server sent {result.nfields} columns, more than PostgreSQL has: it was cut off.")
+
+
+class _Gathered:
+    """Rows of one result as they come, and what is left of its caps."""
+
+    def __init__(self, caps: Caps) -> None:
+        self._caps, self._bytes, self._batch_bytes = caps, 0, 0
+        self._rows: list[tuple[str | None, ...]] = []
+        self._cut: list[tuple[int, int, int]] = []
+        self.rows, self.is_first, self.capped = 0, True, ""
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._rows) >= BATCH_ROWS or self._batch_bytes >= BATCH_BYTES
+
+    def add(self, result: "pq.abc.PGresult") -> bool:
+        """False where a cap does not let the row in."""
+        self.is_first = False
+        if self.rows >= self._caps.rows:
+            self.capped = "rows"
+            return False
+        cells: list[str | None] = []
+        size, cut = 0, list[tuple[int, int, int]]()
+        for column in range(result.nfields):
+            value = result.get_value(0, column)
+            if value is not None and len(value) > self._caps.cell_bytes:
+                cut.append((len(self._rows), column, len(value)))
+                value = value[: self._caps.cell_bytes]
+            size += len(value or b"") + 8
+            cells.append(_text(value))
+        if self._bytes + size > self._caps.bytes:
+            self.capped = "bytes"
+            return False
+        self._rows.append(tuple(cells))
+        self._cut += cut
+        self.rows, self._bytes, self._batch_bytes = self.rows + 1, self._bytes + size, self._batch_bytes + size
+        return True
+
+    def take(self) -> Iterator[Batch]:
+        if self._rows:
+            yield Batch(tuple(self._rows), tuple(self._cut))
+        self._rows, self._cut, self._batch_bytes = [], [], 0
+
+
+def _finish(result: "pq.abc.PGresult", gathered: _Gathered) -> Finish:
+    return Finish(gathered.rows, result.command_tuples, _text(result.command_status) or "")
+
+
+def _copy(file_format: FileFormat) -> tuple[str, str]:
+    """What stands before and after the query; on a line of its own, so that a comment at its end is one."""
+    if file_format is FileFormat.CSV:
+        return "COPY (", "\n) TO STDOUT (FORMAT csv, HEADER, ENCODING 'UTF8')"
+    return "COPY (SELECT pg_catalog.row_to_json(q) FROM (", "\n) q) TO STDOUT (FORMAT text, ENCODING 'UTF8')"
+
+
+def _chunk(parts: "list[bytes | memoryview]", rows: int, *, is_json: bool) -> Chunk:
+    data = b"".join(parts)
+    if is_json:
+        # COPY's text form has a backslash before each of its own. A line break within a row stands between the parts
+        # of a value of type json, where a space does as well.
+        kept = data.replace(b"\\\\", b"\0")
+        for written in (b"\\n", b"\\r", b"\\t", b"\\b", b"\\f", b"\\v"):
+            kept = kept.replace(written, b" ")
+        data = kept.replace(b"\0", b"\\")
+    return Chunk(data, rows)
+
+
+def _error_of(result: "pq.abc.PGresult", *, before: int = 0, is_lost: bool = False) -> StatementError:
+    def told(field: DiagnosticField) -> str:
+        return (_text(result.error_field(field)) or "")[:2000]
+
+    state, place = told(DiagnosticField.SQLSTATE), told(DiagnosticField.STATEMENT_POSITION)
+    position = int(place) - 1 - before if place.isdigit() else None
+    return StatementError(
+        told(DiagnosticField.MESSAGE_PRIMARY) or "The server reported an error without a word.",
+        sqlstate=state,
+        detail=told(DiagnosticField.MESSAGE_DETAIL),
+        hint=told(DiagnosticField.MESSAGE_HINT),
+        position=position if position is not None and position >= 0 else None,
+        is_lost=is_lost or state in _ENDS_SESSION,
+    )
+
+
+def _text(value: "bytes | memoryview | None") -> str | None:
+    return None if value is None else bytes(value).decode("utf-8", "replace")
+
+
+def _type_name(oid: int) -> str:
+    """As format_type() prints it; a type that somebody has made is known by its number only."""
+    found = known_types.get(oid)
+    if found is None:
+        return f"type {oid}"
+    return f"{found.regtype}[]" if found.array_oid == oid else found.regtype
+
+
+def _arrived(descriptor: int) -> int:
+    (number,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))
+    return int(number)
+
+
+def _readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+__all__ = ["Refused", "Session", "cancel_backend", "connect_as"]

@@ -1,0 +1,157 @@
+"""Where one statement of a text ends and the next begins, and what is refused before the server is asked. Pure.
+
+This is the lexer of psql, no parser: it knows quotes, comments, dollar quotes and parentheses, and nothing else. It is
+a courtesy. What a login may do is for the database to say, and two statements in one are refused by the server itself.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import cached_property
+from typing import Final
+
+_TOKEN: Final = re.compile(
+    r"""
+      (?P<space>\s+)
+    | (?P<comment>--[^\n]*|/\*)
+    | (?P<string>[eE]'(?:[^'\\]|''|\\.)*'?|(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*'?)
+    | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")*"?)
+    | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$)
+    | (?P<word>[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*)
+    | (?P<number>\d[\w.]*)
+    | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_SPEAKS_OF_NOTIFYING: Final = re.compile(r"\b(?:listen|notify|pg_notify)\b", re.IGNORECASE)
+_NESTING: Final = re.compile(r"/\*|\*/")
+
+_WHOLE_TRANSACTION: Final = frozenset(
+    {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE TRANSACTION"}
+)
+
+
+class Kind(Enum):
+    SPACE = auto()
+    COMMENT = auto()
+    STRING = auto()
+    QUOTED = auto()
+    WORD = auto()
+    NUMBER = auto()
+    OTHER = auto()
+
+
+@dataclass(frozen=True)
+class Token:
+    kind: Kind
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """`offset`: where it begins in the text, in characters."""
+
+    text: str
+    offset: int
+
+    @cached_property
+    def tokens(self) -> tuple[Token, ...]:
+        """Without space and comments."""
+        return tuple(one for one in tokens(self.text) if one.kind not in {Kind.SPACE, Kind.COMMENT})
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The unquoted words in upper case."""
+        return tuple(one.text.upper() for one in self.tokens if one.kind is Kind.WORD)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Every name in it as the server folds it, quoted or not."""
+        quoted = (one.text.strip('"').replace('""', '"') for one in self.tokens if one.kind is Kind.QUOTED)
+        return frozenset([*(word.lower() for word in self.words), *quoted])
+
+
+def tokens(text: str) -> Iterator[Token]:
+    position = 0
+    while (found := _TOKEN.match(text, position)) is not None:
+        kind, end = found.lastgroup or "other", found.end()
+        if found.group() == "/*":
+            end = _end_of_comment(text, end)
+        elif kind == "dollar":
+            closing = text.find(found.group(), end)
+            end = len(text) if closing < 0 else closing + len(found.group())
+            kind = "string"
+        yield Token(Kind[kind.upper()], position, end, text[position:end])
+        position = end
+
+
+def split(text: str) -> list[Statement]:
+    """Its statements, without surrounding space, comments and semicolons. A text that says nothing has none."""
+    found, depth, start, end = [], 0, None, 0
+    for one in tokens(text):
+        if one.kind in {Kind.SPACE, Kind.COMMENT}:
+            continue
+        if one.text == ";" and depth <= 0:
+            if start is not None:
+                found.append(Statement(text[start:end], start))
+            start, depth = None, 0
+            continue
+        depth += (one.text in {"(", "["}) - (one.text in {")", "]"})
+        start, end = one.start if start is None else start, one.end
+    if start is not None:
+        found.append(Statement(text[start:end], start))
+    return found
+
+
+def refusal(statement: Statement) -> str:
+    """Why the console does not run it, as a sentence; empty where it does."""
+    words = statement.words
+    if not words:
+        return ""
+    first = words[0]
+    reasons = {
+        f"{first} is not for statements to say here: the console opens and closes transactions itself.": (
+            first in _WHOLE_TRANSACTION or " ".join(words[:2]) in _WHOLE_TRANSACTION
+        ),
+        "Whom statements run as does not change: they run as the login of this grant.": (
+            first in {"SET", "RESET"} and _changes_who(words[1:])
+        ),
+        "DISCARD is not run here: every run has a session of its own, and leaves nothing to discard.": (
+            first == "DISCARD"
+        ),
+        "LISTEN and NOTIFY are refused here: what is told by them passes by every mask.": (
+            first in {"LISTEN", "UNLISTEN", "NOTIFY"}
+            or "pg_notify" in statement.names
+            or (first == "DO" and _SPEAKS_OF_NOTIFYING.search(statement.text) is not None)
+        ),
+        "set_config() is not called here: say SET, so that it can be seen what is set.": (
+            "set_config" in statement.names
+        ),
+        "COPY is not run here: export gives the rows of a query as a file, and programs are never started.": (
+            first == "COPY"
+        ),
+    }
+    return next((sentence for sentence, applies in reasons.items() if applies), "")
+
+
+def without_literals(text: str) -> str:
+    """The text with $ in the place of each string and number, and without its comments."""
+    shown = {Kind.STRING: "$", Kind.NUMBER: "$", Kind.COMMENT: " "}
+    return "".join(shown.get(one.kind, one.text) for one in tokens(text))
+
+
+def _changes_who(words: tuple[str, ...]) -> bool:
+    rest = words[1:] if words[:1] in {("SESSION",), ("LOCAL",)} and words[1:2] != ("AUTHORIZATION",) else words
+    return rest[:1] == ("ROLE",) or "AUTHORIZATION" in words[:3] or rest[:1] == ("SESSION_AUTHORIZATION",)
+
+
+def _end_of_comment(text: str, position: int) -> int:
+    depth = 1
+    for found in _NESTING.finditer(text, position):
+        depth += 1 if found.group() == "/*" else -1
+        if depth == 0:
+            return found.end()
+    return len(text)

@@ -1,0 +1,130 @@
+"""The contract for running people's SQL as a grant's own login: what goes over, what comes back. No Django.
+
+Whoever is on the other side may be hostile: rows, bytes, columns and time are bounded on this side, and a connection
+that does not keep to them is cut.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from apps.engines.base import EngineError
+
+# Asked about once a second while something runs; raises whatever must end it, and the connection is cut then.
+Watch = Callable[[], None]
+
+
+class StatementError(EngineError):
+    """The database said no to a statement. The session can go on after a rollback, unless it `is_lost`."""
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        sqlstate: str = "",
+        detail: str = "",
+        hint: str = "",
+        position: int | None = None,
+        is_lost: bool = False,
+    ) -> None:
+        super().__init__(sentence, sqlstate=sqlstate)
+        self.detail, self.hint = detail, hint
+        self.position = position  # characters from the beginning of the statement, from 0
+        self.is_lost = is_lost
+
+
+class TooLarge(EngineError):
+    """One row, or the number of columns, is more than this side takes. The connection is cut."""
+
+
+class FileFormat(StrEnum):
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+@dataclass(frozen=True)
+class Caps:
+    """Of one result, on this side. 0 shows no row and counts them all the same."""
+
+    rows: int
+    bytes: int
+    cell_bytes: int  # more of one value is not shown
+    message_bytes: int  # one row with more than this cuts the connection
+
+
+@dataclass(frozen=True)
+class ResultColumn:
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a statement returns; comes once, before its rows, and not at all where it returns none."""
+
+    columns: tuple[ResultColumn, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`cut`: (row within the batch, column, bytes of the whole value) of values of which the beginning is shown."""
+
+    rows: tuple[tuple[str | None, ...], ...]
+    cut: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Finish:
+    """`rows` that were given; `affected` as the tag counts them; `capped` by what: rows, bytes or nothing."""
+
+    rows: int
+    affected: int | None
+    tag: str
+    capped: str = ""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a file. `rows` and `data` are of this part alone."""
+
+    data: bytes
+    rows: int
+
+
+class LoginSession(Protocol):
+    """One connection as a login. Errors: StatementError, TooLarge, TargetUnavailable, and what the watch raises."""
+
+    pid: int
+    name: str  # application_name: tells this session from another with the same pid
+
+    def begin(self, *, read_only: bool, seconds: float) -> None:
+        """Open a transaction in which a statement may run for `seconds`."""
+
+    def time_out(self, seconds: float) -> None:
+        """The same for the statements that follow."""
+
+    def execute(self, text: str, caps: Caps) -> Iterator[Header | Batch | Finish]:
+        """Run one statement (two in one are refused by the server). The last item is Finish."""
+
+    def copy_out(self, text: str, file_format: FileFormat, message_bytes: int) -> Iterator[Chunk]:
+        """All rows of one query as a file. The first item comes when the database has agreed; it may be empty."""
+
+    def savepoint(self) -> None:
+        """From here on back_to_savepoint() takes back what was done, also after an error."""
+
+    def back_to_savepoint(self) -> None: ...
+
+    def commit(self) -> None:
+        """Returns when the server has said that it is committed. StatementError: it was rolled back instead."""
+
+    def rollback(self) -> None: ...
+
+    def cancel(self) -> None:
+        """Ask the server to stop what runs here."""
+
+    def is_there(self) -> bool:
+        """Whether the server still holds the connection. What it has sent unasked is dropped (field notes S6)."""
+
+    def close(self) -> None:
+        """Cancels what still runs. Never raises."""
