@@ -2,7 +2,7 @@
 const ROW_HEIGHT = 28; // pixels; .grid-row in console.css says the same
 const OVERSCAN = 6; // rows drawn beyond each edge, so that a short scroll shows nothing empty
 const MOST_HEIGHT = 15_000_000; // pixels; browsers end elements somewhere beyond
-const SHOWN = 300; // characters of a value in its cell; the panel shows all of it
+const SHOWN = 64; // characters of a value in its cell, more than fit; the panel shows all of it
 const WIDEST = 42; // characters
 const LOOKED_AT = 60; // rows that decide how wide columns are
 const NUMBERS = /^(smallint|integer|bigint|numeric|real|double precision|oid|money|int[248]?|float[48]?)\b/;
@@ -38,12 +38,14 @@ export class ResultGrid {
     this.columns = columns;
     this.rows = rows;
     this.cut = cut;
+    this.numbers = columns.map(({ type }) => NUMBERS.test(type));
     this.active = { row: 0, column: 0 };
     for (const row of this.drawn?.values() ?? []) row.remove();
     this.drawn = new Map();
     this.range = { first: 0, last: 0 };
     this.lefts = null;
     this.measured = 0;
+    this.here = null;
     this.head.replaceChildren();
     this.host.scrollTo(0, 0);
     this.host.setAttribute("aria-colcount", String(columns.length + 1));
@@ -68,11 +70,11 @@ export class ResultGrid {
     const sample = this.rows.slice(0, LOOKED_AT);
     this.measured = this.rows.length;
     this.range = { first: 0, last: 0 };
-    this.gutter = Math.ceil(letter * 6) + 16;
+    this.gutter = Math.ceil(letter * Math.max(3, String(this.rows.length).length)) + 20;
     this.lefts = [this.gutter];
     this.columns.forEach((column, index) => {
       let longest = Math.max(4, lengthOf(column.name), Math.min(14, lengthOf(column.type)) * 0.8);
-      for (const row of sample) longest = Math.max(longest, lengthOf(row[index] ?? "NULL"));
+      for (const row of sample) longest = Math.max(longest, lengthOf(row[index] || "empty"));
       this.lefts.push(this.lefts[index] + Math.ceil(Math.min(longest, WIDEST) * letter) + 22);
     });
   }
@@ -94,13 +96,13 @@ export class ResultGrid {
     if (range.first !== this.range.first || range.last !== this.range.last) {
       this.range = range;
       this.drawHead();
-      for (const row of this.drawn.values()) row.dataset.stale = "yes";
+      for (const row of this.drawn.values()) row.isStale = true;
     }
     const free = [];
     for (const [number, row] of this.drawn) if (number < first || number >= last) { free.push(row); this.drawn.delete(number); }
     for (let number = first; number < last; number += 1) {
       let row = this.drawn.get(number);
-      if (row && !row.dataset.stale) continue;
+      if (row && !row.isStale) continue;
       if (!row) {
         row = free.pop() || this.emptyRow();
         this.drawn.set(number, row);
@@ -143,7 +145,7 @@ export class ResultGrid {
   }
 
   fill(row, number) {
-    delete row.dataset.stale;
+    row.isStale = false;
     row.style.transform = `translateY(${number * ROW_HEIGHT}px)`;
     row.setAttribute("aria-rowindex", String(number + 2));
     row.classList.toggle("odd", number % 2 === 1);
@@ -154,6 +156,7 @@ export class ResultGrid {
     while (row.childElementCount - 1 < wanted) {
       const cell = element("div", "grid-cell");
       cell.setAttribute("role", "gridcell");
+      cell.append("");
       row.append(cell);
     }
     const values = this.rows[number];
@@ -165,23 +168,21 @@ export class ResultGrid {
   }
 
   write(cell, value, row, column) {
-    const kind = value === null ? " null" : value === "" ? " empty" : NUMBERS.test(this.columns[column].type) ? " number" : "";
-    const cut = this.cut.has(`${row} ${column}`) ? " cut" : "";
+    const kind = value === null ? " null" : value === "" ? " no-text" : this.numbers[column] ? " number" : "";
+    const cut = this.cut.size && this.cut.has(`${row} ${column}`) ? " cut" : "";
     const names = `grid-cell${kind}${cut}`;
-    if (cell.className !== names) cell.className = names;
-    cell.textContent = value === null ? "NULL" : oneLine(value);
-    if (cell.dataset.column !== String(column)) {
-      cell.dataset.column = String(column);
-      cell.setAttribute("aria-colindex", String(column + 2));
-    }
+    if (cell.names !== names) cell.className = cell.names = names;
+    cell.firstChild.data = value === null ? "NULL" : oneLine(value);
+    if (cell.column === column && cell.lefts === this.lefts) return;
+    cell.column = column;
+    cell.lefts = this.lefts;
+    cell.setAttribute("aria-colindex", String(column + 2));
     this.place(cell, column);
   }
 
   place(cell, column) {
-    const left = `${this.lefts[column]}px`;
-    const width = `${this.lefts[column + 1] - this.lefts[column]}px`;
-    if (cell.style.left !== left) cell.style.left = left;
-    if (cell.style.width !== width) cell.style.width = width;
+    cell.style.left = `${this.lefts[column]}px`;
+    cell.style.width = `${this.lefts[column + 1] - this.lefts[column]}px`;
   }
 
   // The column that stands `x` pixels from the left.
@@ -196,13 +197,11 @@ export class ResultGrid {
   }
 
   mark() {
-    this.host.querySelector(".grid-cell.here")?.classList.remove("here");
     const cell = this.cellAt(this.active.row, this.active.column);
-    if (!cell) { this.host.removeAttribute("aria-activedescendant"); return; }
-    cell.classList.add("here");
-    for (const other of this.host.querySelectorAll("#grid-here")) other.removeAttribute("id");
-    cell.id = "grid-here";
-    this.host.setAttribute("aria-activedescendant", "grid-here");
+    if (this.here && this.here !== cell) this.here.removeAttribute("id");
+    this.here = cell;
+    if (cell) cell.id = "grid-here";
+    this.host.setAttribute("aria-activedescendant", cell ? "grid-here" : "");
   }
 
   cellAt(row, column) {
@@ -250,8 +249,9 @@ export class ResultGrid {
   pointed(event) {
     const cell = event.target.closest(".grid-cell");
     if (!cell) return false;
+    if (event.detail > 1) event.preventDefault(); // a second click opens, and selects no word
     const row = Number(cell.parentElement.getAttribute("aria-rowindex")) - 2;
-    this.go(row, Number(cell.dataset.column));
+    this.go(row, cell.column);
     return true;
   }
 

@@ -17,6 +17,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from apps.accounts.adminsite import person
 from apps.accounts.signing import address_of
 from apps.console import services
+from apps.console.errors import StatementFailed
+from apps.console.events import Failed, Why
 from apps.console.services import Console, Stream, TableShown
 from apps.core.errors import Invalid, NotFound, PortalError
 from apps.portal.plainly import Answer, gather, wrong
@@ -133,6 +135,8 @@ def export(request: HttpRequest, grant_id: str) -> HttpResponseBase:
         )
     except NotFound:
         raise
+    except StatementFailed as error:
+        return _page(request, grant_id, sql=sql, answer=_failed(error), status=error.status)
     except PortalError as error:
         return _page(request, grant_id, sql=sql, error=error, status=error.status)
     response = StreamingHttpResponse(made.content, content_type=made.content_type)
@@ -151,9 +155,44 @@ def cancel(request: HttpRequest, grant_id: str, statement_id: str) -> HttpRespon
     return HttpResponseRedirect(reverse("portal:console", args=[grant_id]))
 
 
+@require_POST
+def explain(request: HttpRequest, grant_id: str) -> HttpResponse:
+    """The plan of the approved statement, which does not run."""
+    return _once(request, grant_id, "plan", services.explain)
+
+
+@require_POST
+def run_once(request: HttpRequest, grant_id: str) -> HttpResponse:
+    """The approved statement. What it did stands on the page of its request from then on."""
+    return _once(request, grant_id, "run", services.run_approved)
+
+
 def offers_reset(error: PortalError) -> bool:
     """Whether the target did not let the login in, and a new password might mend it."""
     return bool(getattr(error, "offers_reset", False))
+
+
+def _once(request: HttpRequest, grant_id: str, kind: str, verb: Callable[..., Stream]) -> HttpResponse:
+    user = person(request)
+    answer, error = None, None
+    try:
+        answer = gather(verb(actor=user, grant_id=grant_id, address=address_of(request)))
+    except NotFound:
+        raise
+    except PortalError as refusal:
+        error = refusal
+    shown = services.open_console(actor=user, grant_id=grant_id)
+    sql = shown.one_off.sql if shown.one_off else ""
+    context = {
+        "console": shown,
+        "kind": kind,
+        "sql": sql,
+        "answer": answer,
+        "wrong": wrong(sql, answer.failed) if answer else None,
+        "error": error,
+        "offers_reset": error is not None and offers_reset(error),
+    }
+    return render(request, "portal/once.html", context, status=error.status if error else 200)
 
 
 def _run(request: HttpRequest, grant_id: str, sql: str) -> Stream:
@@ -174,6 +213,17 @@ def _change(request: HttpRequest, grant_id: str, sql: str) -> Stream:
         address=address_of(request),
         once=request.POST.get("once") or None,
     )
+
+
+def _failed(error: StatementFailed) -> Answer:
+    failed = Failed(
+        statement=None,
+        why=Why(error.why),
+        sentence=error.sentence,
+        sqlstate=error.sqlstate,
+        position=error.position,
+    )
+    return Answer(failed=failed)
 
 
 def _told(stream: Stream) -> HttpResponseBase:
