@@ -28,6 +28,7 @@ __all__ = [
     "Telling",
     "Verification",
     "checkpoint",
+    "disclosed_texts",
     "entries",
     "export_recorded",
     "hash_at",
@@ -145,6 +146,12 @@ def read_recorded(reader: str) -> None:
 def export_recorded(reader: str, *, facts: Mapping[str, Json], disclosed: Mapping[str, str] | None = None) -> None:
     """Somebody takes a copy of the record along: one entry each time. `facts` and what they typed say which part."""
     record(Action.RECORD_EXPORTED, actor=reader, subject=RECORD, facts=facts, disclosed=disclosed)
+
+
+def disclosed_texts(entry_ids: Sequence[int], field: str) -> dict[int, str]:
+    """One disclosed text of each of these entries, by the entry's id; those that were erased are left out."""
+    rows = Disclosure.objects.filter(entry_id__in=entry_ids, field=field)
+    return dict(rows.values_list("entry_id", "value"))
 
 
 def _text(field: str, value: str) -> str:

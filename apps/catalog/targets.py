@@ -37,6 +37,20 @@ def target_for(server: Server) -> Target:
     )
 
 
+def target_as(server: Server, login: str, password: str) -> Target:
+    """How the holder of a grant reaches this server, by its login and nothing more."""
+    return Target(
+        host=server.host,
+        port=server.port,
+        user=login,
+        password=password,
+        maintenance_db=server.maintenance_database,
+        tls=Tls(server.tls),
+        ca_pem=server.ca_certificate,
+        portal_id=settings.PORTAL_ID,
+    )
+
+
 def seal_secret(server: Server, secret: str) -> bytes:
     """Seal the manager's password to the workers, bound to this server at this address."""
     if not settings.MANAGER_PUBLIC_KEY:

@@ -98,7 +98,7 @@ class LoginSession(Protocol):
     pid: int
     name: str  # application_name: tells this session from another with the same pid
 
-    def begin(self, *, read_only: bool, seconds: float) -> None:
+    def begin(self, seconds: float, *, read_only: bool) -> None:
         """Open a transaction in which a statement may run for `seconds`."""
 
     def time_out(self, seconds: float) -> None:

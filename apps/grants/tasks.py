@@ -38,6 +38,7 @@ class Task(StrEnum):
     RETIRE = "apps.grants.tasks.retire"
     SUGGEST = "apps.grants.tasks.suggest"
     SYNC = "apps.grants.tasks.sync"
+    CLOSE_LOST_STATEMENTS = "apps.console.tasks.close_lost"
     FOLD = "apps.notifications.tasks.fold"
     SEND_MAIL = "apps.notifications.tasks.send_mail"
 

@@ -90,7 +90,8 @@ class AccessRequest(models.Model):
     @property
     def expected_rows(self) -> int | None:
         """How many rows that statement should affect; another number rolls it back."""
-        return self.scope.get("expected_rows")
+        rows: int | None = self.scope.get("expected_rows")
+        return rows
 
     @property
     def effective(self) -> "EffectiveScope":

@@ -11,7 +11,7 @@ import struct
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -19,7 +19,7 @@ from psycopg import pq
 from psycopg.postgres import types as known_types
 from psycopg.pq import DiagnosticField, ExecStatus
 
-from apps.engines.base import EngineError, Refused, Target, TargetUnavailable
+from apps.engines.base import EngineError, Target, TargetUnavailable
 from apps.engines.postgresql.connect import SignInFailed, parameters_of
 from apps.engines.running import (
     Batch,
@@ -105,7 +105,10 @@ class Session:
         """Outside a transaction."""
         return self._pg.transaction_status == pq.TransactionStatus.IDLE
 
-    def begin(self, *, read_only: bool, seconds: float) -> None:
+    def fileno(self) -> int:
+        return self._pg.socket
+
+    def begin(self, seconds: float, *, read_only: bool) -> None:
         mode = "READ ONLY" if read_only else "READ WRITE"
         self._simple(_BEGIN.format(mode=mode, ms=max(1, int(seconds * 1000))))
 
@@ -182,16 +185,16 @@ class Session:
         with suppress(psycopg.Error):
             self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
-    def drop_notifications(self) -> None:
-        while self._pg.notifies() is not None:
-            pass
-
     def is_there(self) -> bool:
-        """Whether the server has closed the connection meanwhile, as it does at the end of the access."""
+        """Whether the server still holds the connection, which it closes at the end of the access."""
+        if self._pg.status != pq.ConnStatus.OK:
+            return False
         try:
             if _readable(self._pg.socket):
                 self._consume()
-                self.drop_notifications()
+                self._pg.is_busy()
+                while self._pg.notifies() is not None:
+                    pass  # to nobody (field notes S6)
                 self._unread = 0
         except EngineError:
             return False
@@ -205,7 +208,8 @@ class Session:
 
     def ask(self, text: str, parameters: list[str]) -> list[list[str | None]]:
         """A question of ours, whose answer is small."""
-        self._pg.send_query_params(text.encode(), [value.encode() for value in parameters])
+        with self._noticed():
+            self._pg.send_query_params(text.encode(), [value.encode() for value in parameters])
         self._flush()
         found: list[list[str | None]] = []
         while (result := self._result()) is not None:
@@ -221,7 +225,8 @@ class Session:
         is_json, get = file_format is FileFormat.JSONL, self._pg.get_copy_data
         rows = 0 if is_json else -1  # the names of the columns are the first line
         while True:
-            length, data = get(1)
+            with self._noticed():
+                length, data = get(1)
             if length > 0:
                 self._unread = 0
                 parts.append(data)
@@ -242,10 +247,12 @@ class Session:
 
     def _described(self, text: str) -> list[str]:
         """The names of what a query returns. On its own it must be one whole statement, before it is put into COPY."""
-        self._pg.send_prepare(b"", text.encode())
+        with self._noticed():
+            self._pg.send_prepare(b"", text.encode())
         self._flush()
         self._checked_results()
-        self._pg.send_describe_prepared(b"")
+        with self._noticed():
+            self._pg.send_describe_prepared(b"")
         self._flush()
         (result,) = self._checked_results() or (None,)
         if result is None or not result.nfields:
@@ -264,29 +271,32 @@ class Session:
 
     def _simple(self, text: str) -> str:
         """Statements of ours; returns the last one's tag."""
-        self._pg.send_query(text.encode())
+        with self._noticed():
+            self._pg.send_query(text.encode())
         self._flush()
         results = self._checked_results()
         return _text(results[-1].command_status) or "" if results else ""
 
     def _send(self, text: str) -> None:
         """By the extended protocol, in which the server takes one statement at a time and no more."""
-        try:
+        with self._noticed():
             self._pg.send_query_params(text.encode(), None)
-        except UnicodeEncodeError as error:
-            raise StatementError("The statement holds half a character.") from error
-        except psycopg.Error as error:
-            raise self._lost() from error
         self._flush()
 
-    def _flush(self) -> None:
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        """That libpq has lost the connection is an error of the contract."""
         try:
+            yield
+        except psycopg.Error as error:
+            raise self._lost() from error
+
+    def _flush(self) -> None:
+        with self._noticed():
             while self._pg.flush():
                 self._wait(write=True)
                 if _readable(self._pg.socket):
                     self._consume()
-        except psycopg.Error as error:
-            raise self._lost() from error
 
     def _result(self) -> "pq.abc.PGresult | None":
         while self._pg.is_busy():
@@ -476,6 +486,3 @@ def _readable(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(0))
-
-
-__all__ = ["Refused", "Session", "cancel_backend", "connect_as"]

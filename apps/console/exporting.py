@@ -1,0 +1,121 @@
+"""All rows of a query as a file, passed on as the database sends it; memory does not grow with it."""
+
+import hashlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Final
+
+from apps.accounts.models import User
+from apps.console import access, record
+from apps.console.access import Asked, Stopped
+from apps.console.errors import StatementFailed
+from apps.console.events import Why
+from apps.console.models import Kind, Statement
+from apps.console.record import Outcome, Running, refusals_recorded
+from apps.console.streams import explained, key, parsed
+from apps.core.errors import Invalid
+from apps.engines.base import EngineError
+from apps.engines.postgresql import splitting
+from apps.engines.running import FileFormat
+
+MESSAGE_BYTES: Final = 512 * 1024 * 1024  # one row of a file
+_TOLD_EVERY: Final = 1.0  # seconds between two words of progress
+_CONTENT_TYPES: Final = {
+    FileFormat.CSV: "text/csv; charset=utf-8; header=present",
+    FileFormat.JSONL: "application/jsonl; charset=utf-8",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A file on its way. Iterating `content` raises in the middle where it is not whole (StatementFailed): let that
+    break the response. Its `close()` cancels.
+    """
+
+    statement: str
+    name: str  # of the file: shop-2026-11-28-k3v5x2m7qa.csv
+    content_type: str
+    content: Iterator[bytes] = field(repr=False)
+
+
+class _Content:
+    """The parts of a file. The first step was made: the statement runs, and the database has agreed."""
+
+    def __init__(self, parts: Generator[bytes, None, None]) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._parts)
+
+    def close(self) -> None:
+        self._parts.close()
+
+
+@refusals_recorded
+def export(
+    *, actor: User, grant_id: str, sql: str, file_format: str = "csv", address: str = "", once: str | None = None
+) -> Export:
+    if file_format not in list(FileFormat):
+        raise Invalid(f"Choose one of these formats: {', '.join(FileFormat)}.", field="format")
+    (one,) = parsed(sql, exactly_one=True)
+    chosen = FileFormat(file_format)
+    opened: list[Statement] = []
+    asked = Asked(actor=actor, grant_id=grant_id, address=address, once=key(once, 1))
+    parts = _file(asked, one, chosen, opened)
+    next(parts)
+    (row,) = opened
+    return Export(
+        statement=row.pk,
+        name=f"{row.grant.database.slug}-{row.started_at:%Y-%m-%d}-{row.pk}.{chosen}",
+        content_type=_CONTENT_TYPES[chosen],
+        content=_Content(parts),
+    )
+
+
+def _file(
+    asked: Asked, one: splitting.Statement, file_format: FileFormat, opened: list[Statement]
+) -> Generator[bytes, None, None]:
+    """Its first part is empty, and comes when the database has agreed."""
+    use = access.usable(asked.actor, asked.grant_id, Kind.EXPORT)
+    with access.session(use.grant) as (session, watch):
+        where = Running(
+            kind=Kind.EXPORT,
+            pid=session.pid,
+            name=session.name,
+            address=asked.address,
+            once=asked.once,
+            file_format=file_format.value,
+        )
+        row, use = record.start(actor=asked.actor, grant_id=asked.grant_id, sql=one.text, where=where)
+        opened.append(row)
+        watch.follow(row, use.seconds)
+        began, told, digest, outcome = monotonic(), monotonic(), hashlib.sha256(), Outcome(bytes=0)
+        try:
+            session.begin(use.seconds, read_only=True)
+            for chunk in session.copy_out(one.text, file_format, MESSAGE_BYTES):
+                digest.update(chunk.data)
+                outcome.rows += chunk.rows
+                outcome.bytes = (outcome.bytes or 0) + len(chunk.data)
+                if monotonic() - told > _TOLD_EVERY:
+                    record.keep_progress(row, rows=max(0, outcome.rows), size=outcome.bytes)
+                    told = monotonic()
+                yield chunk.data
+            outcome.sha256 = digest.hexdigest()
+            outcome.done()
+        except (EngineError, Stopped) as error:
+            failed = explained(error, row, offset=one.offset)
+            outcome.failed(failed.why, failed.sentence, failed.sqlstate)
+            raise StatementFailed(
+                failed.sentence, why=failed.why.value, sqlstate=failed.sqlstate, position=failed.position
+            ) from error
+        except Exception:
+            outcome.failed(Why.LOST, "It failed unexpectedly.")
+            raise
+        finally:
+            outcome.rows = max(0, outcome.rows)
+            outcome.elapsed_ms = int((monotonic() - began) * 1000)
+            record.finish(statement=row, outcome=outcome)

@@ -1,0 +1,298 @@
+"""What is written before a statement runs and after it: its row, and its entries in the record."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+
+from apps.accounts.models import User
+from apps.audit import services as audit
+from apps.audit.actions import Action
+from apps.audit.canonical import Json
+from apps.console import access
+from apps.console.access import Usable
+from apps.console.errors import RefusedStatement, TooMany
+from apps.console.events import Why
+from apps.console.models import Change, ChangeStatus, Kind, Statement, StatementStatus
+from apps.core import clock
+from apps.core.errors import Conflict, NotAllowed, NotFound, PortalError
+from apps.core.verbs import verb
+from apps.engines.postgresql.splitting import without_literals
+from apps.grants.models import Grant
+from apps.grants.record import record
+
+MAX_AT_ONCE: Final = 4  # statements of one grant: a login has ten connections
+PER_MINUTE: Final = 120  # statements of one person
+_LOST_AFTER: Final = timedelta(seconds=60)  # past the latest moment at which somebody would have said how it ended
+_BATCH: Final = 50
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """How a statement ended; unless told otherwise, because whoever read it went away."""
+
+    status: StatementStatus = StatementStatus.CANCELLED
+    why: Why | None = Why.GONE
+    sentence: str = "The reader went away, so it was cancelled."
+    rows: int = 0
+    affected: int | None = None
+    bytes: int | None = None
+    elapsed_ms: int = 0
+    sqlstate: str = ""
+    sha256: str = ""
+
+    def done(self) -> None:
+        self.status, self.why, self.sentence = StatementStatus.DONE, None, ""
+
+    def failed(self, why: Why, sentence: str, sqlstate: str = "") -> None:
+        cancelled = why in {Why.CANCELLED, Why.GONE}
+        self.status = StatementStatus.CANCELLED if cancelled else StatementStatus.FAILED
+        self.why, self.sentence, self.sqlstate = why, sentence, sqlstate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """Where a statement is about to run."""
+
+    kind: Kind
+    pid: int
+    name: str
+    address: str
+    once: str | None = None
+    file_format: str = ""
+    change: Change | None = None
+
+
+def refusals_recorded(function: Callable[P, R]) -> Callable[P, R]:
+    """Somebody tried what may not be: that is recorded when the verb's own transaction is gone."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except (NotAllowed, NotFound, RefusedStatement, Conflict) as refusal:
+            _record_refusal(function.__name__, refusal, kwargs)
+            raise
+
+    return run
+
+
+def _record_refusal(tried: str, refusal: PortalError, given: Mapping[str, object]) -> None:
+    """What does not exist at all is a slip, not an attempt."""
+    actor, grant_id = cast("User", given["actor"]), cast("str", given["grant_id"])
+    if "\0" in grant_id or not Grant.objects.filter(pk=grant_id).exists():
+        return
+    texts = {"person": actor.name, "why": refusal.sentence}
+    if address := given.get("address"):
+        texts["address"] = str(address)
+    audit.record_refusal(
+        Action.STATEMENT_REFUSED,
+        actor=actor.audit_id,
+        subject=f"grant:{grant_id}",
+        facts={"tried": tried, "status": refusal.status},
+        disclosed=texts,
+    )
+
+
+@verb
+def start(*, actor: User, grant_id: str, sql: str, where: Running) -> tuple[Statement, Usable]:
+    """The statement is in the record when this returns, and only then it runs. Raises as access.usable(), TooMany."""
+    use = access.usable(actor, grant_id, where.kind, lock=True)
+    _check_load(actor, use)
+    statement = Statement(
+        grant=use.grant,
+        person=actor,
+        change=where.change,
+        kind=where.kind,
+        file_format=where.file_format,
+        once=where.once,
+        started_at=use.now,
+        deadline_at=use.deadline,
+        backend_pid=where.pid,
+        backend_name=where.name,
+    )
+    statement.entry_id = _record_start(actor, use, statement, sql, where)
+    try:
+        with transaction.atomic():
+            statement.save(force_insert=True)
+    except IntegrityError as error:
+        raise Conflict("This was started already: what became of it is in the history.") from error
+    return statement, use
+
+
+def _record_start(actor: User, use: Usable, statement: Statement, sql: str, where: Running) -> int:
+    keeps = use.grant.database.keeps_literals
+    texts = {
+        "login": use.grant.login,
+        "person": actor.name,
+        "statement": sql if keeps else without_literals(sql),
+    } | ({"address": where.address} if where.address else {})
+    facts: dict[str, Json] = _identity(use.grant) | {
+        "statement": statement.pk,
+        "kind": str(where.kind),
+        "level": use.scope.level.value,
+        "scope": use.grant.scope_digest,
+        "literals_kept": keeps,
+        "milliseconds_allowed": int(use.seconds * 1000),
+    }
+    if where.file_format:
+        facts["format"] = where.file_format
+    if where.change is not None:
+        facts["change"] = where.change.pk
+    return audit.record(
+        Action.STATEMENT_STARTED,
+        actor=actor.audit_id,
+        subject=use.grant.audit_id,
+        facts=facts,
+        disclosed=texts,
+    )
+
+
+def _identity(grant: Grant) -> dict[str, Json]:
+    return {
+        "request": grant.request_id,
+        "holder": f"user:{grant.holder_id}",
+        "database": grant.database_id,
+        "server": grant.server_id,
+    }
+
+
+def _check_load(actor: User, use: Usable) -> None:
+    mine = Statement.objects.filter(person=actor, started_at__gt=use.now - timedelta(minutes=1))
+    if mine.count() >= PER_MINUTE:
+        raise TooMany(f"You have started {PER_MINUTE} statements within a minute: wait for a moment.")
+    running = Statement.objects.filter(grant=use.grant, status=StatementStatus.RUNNING, deadline_at__gt=use.now)
+    if running.count() >= MAX_AT_ONCE:
+        raise TooMany(f"{MAX_AT_ONCE} statements run under this access already: cancel one, or wait for it.")
+
+
+@verb
+def finish(*, statement: Statement, outcome: Outcome) -> None:
+    """Also of one that was taken for lost: what is known now is told."""
+    row = Statement.objects.select_for_update(no_key=True).get(pk=statement.pk)
+    if row.status not in {StatementStatus.RUNNING, StatementStatus.UNKNOWN}:
+        return
+    row.finished_at, row.status = clock.now(), outcome.status
+    row.rows, row.affected, row.bytes = outcome.rows, outcome.affected, outcome.bytes
+    row.elapsed_ms, row.sqlstate, row.sha256 = outcome.elapsed_ms, outcome.sqlstate, outcome.sha256
+    row.why, row.sentence = outcome.why or "", outcome.sentence
+    row.save()
+    # What the database says may quote values: the record keeps its code alone.
+    facts: dict[str, Any] = {
+        "statement": row.pk,
+        "kind": row.kind,
+        "outcome": str(row.status),
+        "rows": row.rows,
+        "affected": row.affected,
+        "milliseconds": row.elapsed_ms,
+        "sqlstate": row.sqlstate,
+        "why": row.why,
+    }
+    if row.kind == Kind.EXPORT:
+        facts |= {"bytes": row.bytes, "sha256": row.sha256, "format": row.file_format}
+    record(Action.STATEMENT_FINISHED, statement.grant, actor=f"user:{row.person_id}", **facts)
+
+
+def keep_progress(statement: Statement, *, rows: int, size: int) -> None:
+    Statement.objects.filter(pk=statement.pk).update(rows=rows, bytes=size)
+
+
+@verb
+def open_change(
+    *, actor: User, grant_id: str, kind: Kind, takes_commands: bool, expected_rows: int | None = None, address: str = ""
+) -> tuple[Change, Usable]:
+    """A transaction is about to be opened. Raises as access.usable(); Conflict where there is one, or it has run."""
+    use = access.usable(actor, grant_id, kind, lock=True)
+    change = Change(
+        grant=use.grant,
+        person=actor,
+        kind=kind,
+        takes_commands=takes_commands,
+        expected_rows=expected_rows,
+        begun_at=use.now,
+        page_seen_at=use.now,
+        held_at=use.now,
+    )
+    try:
+        with transaction.atomic():
+            change.save(force_insert=True)
+    except IntegrityError as error:
+        if kind == Kind.ONE_OFF:
+            raise Conflict("The approved statement has been run: it runs once.") from error
+        raise Conflict("A transaction is open under this access already: commit it or roll it back first.") from error
+    facts: dict[str, Any] = {"change": change.pk, "kind": str(kind), "expected_rows": expected_rows}
+    texts = {"person": actor.name} | ({"address": address} if address else {})
+    record(Action.CHANGE_BEGUN, use.grant, actor=actor.audit_id, disclosed=texts, **facts)
+    return change, use
+
+
+@verb
+def committing(*, actor: User, change: Change, affected: int | None) -> Usable:
+    """The intent. Raises as access.usable(): whose access is over commits nothing."""
+    use = access.usable(actor, change.grant_id, Kind(change.kind), lock=True)
+    record(Action.CHANGE_COMMITTING, use.grant, actor=actor.audit_id, change=change.pk, affected=affected)
+    return use
+
+
+@verb
+def close_change(*, change: Change, status: ChangeStatus, affected: int | None, why: Why | None, sentence: str) -> None:
+    """Also of one that was taken for lost."""
+    row = Change.objects.select_for_update(no_key=True).get(pk=change.pk)
+    if row.status not in {ChangeStatus.OPEN, ChangeStatus.UNKNOWN}:
+        return
+    row.status, row.closed_at = status, clock.now()
+    row.affected, row.why, row.sentence = affected, why or "", sentence
+    row.save()
+    row.commands.update(sql="")
+    facts: dict[str, Any] = {"change": row.pk, "kind": row.kind, "outcome": str(status), "affected": affected}
+    record(Action.CHANGE_ENDED, change.grant, actor=f"user:{row.person_id}", **facts, why=row.why)
+
+
+def close_lost() -> int:
+    """Say of what nobody has finished in time that its outcome is not known; returns how many there were."""
+    return _close_lost_statements() + _close_lost_changes()
+
+
+def lost_changes() -> QuerySet[Change]:
+    """Open, and not held by anybody any more."""
+    silent = Change.objects.filter(status=ChangeStatus.OPEN, held_at__lt=clock.now() - _LOST_AFTER)
+    runs = Q(takes_commands=False) & Q(statements__status=StatementStatus.RUNNING)
+    return silent.exclude(runs)
+
+
+@verb
+def _close_lost_statements() -> int:
+    over = Q(status=StatementStatus.RUNNING, deadline_at__lt=clock.now() - _LOST_AFTER)
+    found = Statement.objects.filter(over).select_for_update(no_key=True, skip_locked=True, of=("self",))
+    rows = list(found.select_related("grant").order_by("pk")[:_BATCH])
+    sentence = "Whoever ran it is gone without a word: its outcome is not known."
+    for row in rows:
+        row.status, row.finished_at, row.why, row.sentence = StatementStatus.UNKNOWN, clock.now(), Why.LOST, sentence
+        row.save()
+    for row in rows:
+        facts: dict[str, Any] = {"statement": row.pk, "kind": row.kind, "outcome": "unknown"}
+        record(Action.STATEMENT_FINISHED, row.grant, actor="clock", **facts)
+    return len(rows)
+
+
+@verb
+def _close_lost_changes() -> int:
+    ids = list(lost_changes().values_list("pk", flat=True)[:_BATCH])
+    found = Change.objects.filter(pk__in=ids, status=ChangeStatus.OPEN)
+    rows = list(found.select_for_update(no_key=True, skip_locked=True, of=("self",)).select_related("grant"))
+    for row in rows:
+        row.status, row.closed_at, row.why = ChangeStatus.UNKNOWN, clock.now(), Why.LOST
+        row.sentence = "Whoever held it is gone without a word. Unless COMMIT had been sent, the server rolled it back."
+        row.save()
+    for row in rows:
+        row.commands.update(sql="")
+        facts: dict[str, Any] = {"change": row.pk, "kind": row.kind, "outcome": "unknown"}
+        record(Action.CHANGE_ENDED, row.grant, actor="clock", **facts)
+    return len(rows)
