@@ -115,7 +115,7 @@ class _Open:
                 yield self.failed
                 return False
             last: Event | None = None
-            place = Place(number=number, total=len(statements), prepare=self._prepare, command=command)
+            place = Place(number=number, total=len(statements), prepare=self.session.go_on, command=command)
             for last in step.events(row, use, one, place):
                 if isinstance(last, Done):
                     self.affected += _changed(last)
@@ -126,15 +126,11 @@ class _Open:
                 return False
         return True
 
-    def _prepare(self, seconds: float) -> None:
-        self.session.savepoint()
-        self.session.time_out(seconds)
-
     def _take_back(self) -> None:
-        """After a failure the transaction goes on as it was before; a lost connection is seen by whoever goes on."""
+        """After a failure the transaction goes on as it was before it; a lost connection is seen by whoever goes on."""
         if self.session.is_there():
             try:
-                self.session.back_to_savepoint()
+                self.session.take_back()
             except EngineError:
                 self.session.close()
 

@@ -51,7 +51,7 @@ def _read(asked: Asked, statements: Sequence[Statement], *, kind: Kind = Kind.QU
                     raise
                 yield refused(refusal)
                 return
-            prepare = partial(session.begin, read_only=True) if number == 1 else session.time_out
+            prepare = partial(session.begin, read_only=True) if number == 1 else session.go_on
             place = Place(number=number, total=len(statements), prepare=prepare)
             if (yield from passed_on(step.events(row, use, one, place))):
                 return

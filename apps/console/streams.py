@@ -20,7 +20,7 @@ from apps.console.events import (
     Started,
     Why,
 )
-from apps.console.models import Statement
+from apps.console.models import Kind, Statement
 from apps.console.record import Outcome, Running
 from apps.core import clock
 from apps.core.errors import Invalid, PortalError
@@ -116,8 +116,10 @@ def parsed(sql: object, *, exactly_one: bool = False) -> list[splitting.Statemen
     return found
 
 
-def caps_of(use: Usable) -> Caps:
-    return Caps(use.grant.database.console_rows, SHOWN_BYTES, CELL_BYTES, MESSAGE_BYTES)
+def caps_of(use: Usable, kind: Kind) -> Caps:
+    """What changes something runs to its end: to cancel it would take the change back."""
+    stops = kind not in {Kind.CHANGE, Kind.ONE_OFF}
+    return Caps(use.grant.database.console_rows, SHOWN_BYTES, CELL_BYTES, MESSAGE_BYTES, stops)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,7 @@ class Step:
             yield _started(row, use, one, place)
             began = monotonic()
             place.prepare(use.seconds)
-            for item in self._session.execute(one.text, caps_of(use)):
+            for item in self._session.execute(one.text, caps_of(use, Kind(row.kind))):
                 if isinstance(item, Header):
                     yield Columns(columns=tuple(Column(name=one.name, type=one.type) for one in item.columns))
                 elif isinstance(item, Batch):

@@ -45,12 +45,15 @@ class FileFormat(StrEnum):
 
 @dataclass(frozen=True)
 class Caps:
-    """Of one result, on this side. 0 shows no row and counts them all the same."""
+    """Of one result, on this side. Where `stops`, a statement that gives more is cancelled and taken back; otherwise it
+    runs to its end, and the rest is not given.
+    """
 
     rows: int
     bytes: int
     cell_bytes: int  # more of one value is not shown
     message_bytes: int  # one row with more than this cuts the connection
+    stops: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,19 +104,17 @@ class LoginSession(Protocol):
     def begin(self, seconds: float, *, read_only: bool) -> None:
         """Open a transaction in which a statement may run for `seconds`."""
 
-    def time_out(self, seconds: float) -> None:
-        """The same for the statements that follow."""
+    def go_on(self, seconds: float) -> None:
+        """After a statement that went well, before the next one of the same transaction."""
+
+    def take_back(self) -> None:
+        """What was done since begin() or go_on(), also after an error."""
 
     def execute(self, text: str, caps: Caps) -> Iterator[Header | Batch | Finish]:
         """Run one statement (two in one are refused by the server). The last item is Finish."""
 
     def copy_out(self, text: str, file_format: FileFormat, message_bytes: int) -> Iterator[Chunk]:
         """All rows of one query as a file. The first item comes when the database has agreed; it may be empty."""
-
-    def savepoint(self) -> None:
-        """From here on back_to_savepoint() takes back what was done, also after an error."""
-
-    def back_to_savepoint(self) -> None: ...
 
     def commit(self) -> None:
         """Returns when the server has said that it is committed. StatementError: it was rolled back instead."""

@@ -47,7 +47,8 @@ _CANCEL_SECONDS: Final = 3.0
 # What makes values look alike whatever the login has set for itself; the end of the transaction takes them back.
 _BEGIN: Final = (
     "BEGIN {mode}; SET LOCAL statement_timeout = {ms}; SET LOCAL bytea_output = 'hex'; SET LOCAL DateStyle = 'ISO';"
-    " SET LOCAL lock_timeout = {ms}; SET LOCAL idle_in_transaction_session_timeout = 0"
+    " SET LOCAL lock_timeout = {ms}; SET LOCAL idle_in_transaction_session_timeout = 0;"
+    " SAVEPOINT {savepoint}"
 )
 _SAVEPOINT: Final = "jitportal_before"
 _ENDS_SESSION: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
@@ -110,10 +111,12 @@ class Session:
 
     def begin(self, seconds: float, *, read_only: bool) -> None:
         mode = "READ ONLY" if read_only else "READ WRITE"
-        self._simple(_BEGIN.format(mode=mode, ms=max(1, int(seconds * 1000))))
+        self._simple(_BEGIN.format(mode=mode, savepoint=_SAVEPOINT, ms=max(1, int(seconds * 1000))))
 
-    def time_out(self, seconds: float) -> None:
-        self._simple(f"SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}")
+    def go_on(self, seconds: float) -> None:
+        ms = max(1, int(seconds * 1000))
+        again = f"RELEASE SAVEPOINT {_SAVEPOINT}; SET LOCAL statement_timeout = {ms}; SAVEPOINT {_SAVEPOINT}"
+        self._simple(again)
 
     def execute(self, text: str, caps: Caps) -> Iterator[Header | Batch | Finish]:
         self._most = caps.message_bytes
@@ -125,7 +128,7 @@ class Session:
                 case ExecStatus.SINGLE_TUPLE:
                     if gathered.is_first:
                         yield self._header(result)
-                    if not gathered.add(result):
+                    if not gathered.add(result) and caps.stops:
                         yield from gathered.take()
                         self._stop_early()
                         yield Finish(gathered.rows, None, "", capped=gathered.capped)
@@ -167,11 +170,8 @@ class Session:
         yield Chunk(b"", 0)
         yield from self._copied(file_format)
 
-    def savepoint(self) -> None:
-        self._simple(f"SAVEPOINT {_SAVEPOINT}")
-
-    def back_to_savepoint(self) -> None:
-        self._simple(f"ROLLBACK TO {_SAVEPOINT}")
+    def take_back(self) -> None:
+        self._simple(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
 
     def commit(self) -> None:
         tag = self._simple("COMMIT")
@@ -349,6 +349,8 @@ class Session:
     def _stop_early(self) -> None:
         self.cancel()
         self._drain()
+        if self._pg.status == pq.ConnStatus.OK:
+            self.take_back()
 
     def _drain(self) -> None:
         """Until the server is ready for the next statement. One that goes on sending is cut off."""
@@ -400,6 +402,8 @@ class _Gathered:
     def add(self, result: "pq.abc.PGresult") -> bool:
         """False where a cap does not let the row in."""
         self.is_first = False
+        if self.capped:
+            return False
         if self.rows >= self._caps.rows:
             self.capped = "rows"
             return False
@@ -427,7 +431,7 @@ class _Gathered:
 
 
 def _finish(result: "pq.abc.PGresult", gathered: _Gathered) -> Finish:
-    return Finish(gathered.rows, result.command_tuples, _text(result.command_status) or "")
+    return Finish(gathered.rows, result.command_tuples, _text(result.command_status) or "", gathered.capped)
 
 
 def _copy(file_format: FileFormat) -> tuple[str, str]:
