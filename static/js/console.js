@@ -31,10 +31,10 @@ function reachable() {
         type: "property",
         detail: dataset.mask ? `${dataset.type}, masked` : dataset.type,
       }));
-      tables[escaped(table.dataset.table)] = columns;
+      if (!("view" in table.dataset)) tables[escaped(table.dataset.table)] = columns;
       known[escaped(table.dataset.table)] ??= columns;
     }
-    known[escaped(schema.dataset.schema)] = tables;
+    if (Object.keys(tables).length) known[escaped(schema.dataset.schema)] = tables;
   }
   return known;
 }

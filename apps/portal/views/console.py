@@ -1,9 +1,12 @@
 """The console: its page, and what the page asks for while it is used. What may run, and how, the verbs decide."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import wraps
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Concatenate, Final, ParamSpec
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
@@ -16,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.accounts.adminsite import person
 from apps.accounts.signing import address_of
+from apps.catalog.names import quoted_part
 from apps.console import services
 from apps.console.errors import StatementFailed
 from apps.console.events import Failed, Why
@@ -288,8 +292,24 @@ def _moving(shown: Console) -> dict[str, Any]:
     }
 
 
-def _by_schema(tables: tuple[TableShown, ...]) -> list[tuple[str, list[TableShown]]]:
-    def schema(table: TableShown) -> str:
-        return table.schema
+@dataclass(frozen=True)
+class _Branch:
+    """A schema of the tree: its tables, each with what to write for it."""
 
-    return [(name, list(found)) for name, found in groupby(sorted(tables, key=schema), key=schema)]
+    schema: str
+    tables: list[tuple[TableShown, str]]
+    through_views: bool
+
+
+def _by_schema(tables: tuple[TableShown, ...]) -> list[_Branch]:
+    """A view is written without its schema, whose name nobody knows, where that finds it."""
+    counted = Counter(table.table for table in tables)
+
+    def written(table: TableShown) -> str:
+        return quoted_part(table.table) if table.is_view and counted[table.table] == 1 else table.name
+
+    branches = []
+    for schema, found in groupby(sorted(tables, key=attrgetter("schema")), key=attrgetter("schema")):
+        rows = [(table, written(table)) for table in found]
+        branches.append(_Branch(schema, rows, any(table.is_view for table, _ in rows)))
+    return branches
