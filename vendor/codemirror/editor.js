@@ -69,6 +69,19 @@ function wordAt(text, start) {
   return found ? start + found[0].length : Math.min(text.length, start + 1);
 }
 
+// Left to itself a browser keeps the looks of what is typed over, in inline styles, which the CSP refuses loudly.
+const typedOver = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const { from, to } = view.state.selection.main;
+    if (event.inputType !== "insertText" || event.isComposing || from === to || !event.data) return false;
+    const insert = () => view.state.update(view.state.replaceSelection(event.data), { userEvent: "input.type", scrollIntoView: true });
+    const taken = view.state.facet(EditorView.inputHandler).some((handle) => handle(view, from, to, event.data, insert));
+    if (!taken) view.dispatch(insert());
+    event.preventDefault();
+    return true;
+  },
+});
+
 /**
  * An editor in a shadow root of `host`: there its rules come as a constructed stylesheet, which a strict CSP allows.
  * `schema` is a SQLNamespace of lang-sql: {schema: {table: [column or {label, detail, type}]}}.
@@ -101,6 +114,7 @@ export function create({ host, text = "", label, hint = "", schema = {}, onRun =
         look,
         pointed,
         editable.of(EditorView.editable.of(true)),
+        typedOver,
         keymap.of([
           { key: "Mod-Enter", preventDefault: true, run: () => (onRun(), true) },
           ...closeBracketsKeymap,
