@@ -89,7 +89,7 @@ class TokenScope(models.TextChoices):
     READ = "read", "see databases, requests and grants"
     REQUEST = "request", "ask for access and cancel"
     APPROVE = "approve", "decide other people's requests"
-    USE = "use", "fetch credentials, release grants"
+    USE = "use", "fetch credentials, run statements, release grants"
     AUDIT = "audit", "read the record"
 
 

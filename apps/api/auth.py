@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from ninja.security import HttpBearer
+from ninja.throttling import SimpleRateThrottle
 
 from apps.accounts import tokens
 from apps.accounts.models import ApiToken, TokenScope, User
@@ -33,3 +34,15 @@ def user_of(request: HttpRequest) -> User:
     """The person behind the token; the body never says who acts (field notes A4)."""
     token: Any = request.auth  # type: ignore[attr-defined]  # ninja sets it
     return token.user  # type: ignore[no-any-return]
+
+
+class PerPerson(SimpleRateThrottle):
+    """So many calls of one person, whatever token they take. Statements have a limit of their own, over all processes
+    (apps.console.record).
+    """
+
+    scope = "person"
+
+    def get_cache_key(self, request: HttpRequest) -> str | None:
+        token: Any = getattr(request, "auth", None)
+        return f"api:person:{token.user_id}" if token is not None else None

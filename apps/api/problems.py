@@ -1,13 +1,22 @@
 """Errors as RFC 9457 problem+json."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 
 
-def response(status: int, title: str, detail: str, *, field: str = "", errors: list[Any] | None = None) -> HttpResponse:
-    """`detail` is the sentence for a person; `field` names the input it is about, where there is one."""
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+def response(
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    field: str = "",
+    errors: list[Any] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> HttpResponse:
+    """`detail` is the sentence for a person; `field` names the input it is about; `more` is for programs."""
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail, **(more or {})}
     if field:
         body["field"] = field
     if errors:

@@ -1,6 +1,7 @@
 """Rows as the JSON of the contract."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from apps.audit.body import rfc3339
 from apps.catalog import masking
 from apps.catalog.models import Column, Database, Server, Table
 from apps.catalog.tables import quoted, quoted_column
+from apps.console import services as console
 from apps.grants.models import Grant
 from apps.grants.revoking import Affected
 from apps.requests.masked import About, MaskedColumn, filters_of
@@ -96,9 +98,21 @@ def request(row: AccessRequest, *, live: bool = True) -> dict[str, Any]:
         "extension": _extension_status(row),
         "break_glass": row.break_glass,
         "review": review(row.review) if row.break_glass and hasattr(row, "review") else None,
+        "statement": row.statement,
+        "expected_rows": row.expected_rows,
+        "one_off": _one_off(row) if live and row.statement else None,
         "views": _views(scope),
         **about,
     }
+
+
+def past(row: console.Past) -> dict[str, Any]:
+    return {**asdict(row), "started_at": moment(row.started_at), "finished_at": moment(row.finished_at)}
+
+
+def _one_off(row: AccessRequest) -> dict[str, Any] | None:
+    found = console.one_off_of(row.pk)
+    return {**asdict(found), "ran": past(found.ran) if found.ran else None} if found else None
 
 
 def _views(scope: EffectiveScope) -> dict[str, int]:

@@ -26,6 +26,14 @@ class RequestIn(Body):
     reason: Text
     ticket: Text = ""
     break_glass: StrictBool = False
+    statement: Annotated[str, Field(max_length=20_000)] = Field(
+        default="",
+        description="Exact SQL, where the access is for that alone: approvers see it, and it runs once.",
+        examples=["UPDATE sales.orders SET status = 'paid' WHERE id = 4711"],
+    )
+    expected_rows: StrictInt | None = Field(
+        default=None, description="Of the statement: another number of affected rows rolls it back.", examples=[1]
+    )
 
 
 class FilterIn(Body):
@@ -68,6 +76,111 @@ class ExtendIn(Body):
 
     minutes: StrictInt
     reason: Text = ""
+
+
+Sql = Annotated[str, Field(max_length=200_000)]
+
+
+class QueryIn(Body):
+    """One statement that reads."""
+
+    sql: Sql = Field(examples=["SELECT id, status FROM sales.orders WHERE id = 4711"])
+
+
+class ExportIn(Body):
+    """One query."""
+
+    sql: Sql = Field(examples=["SELECT * FROM sales.orders"])
+
+
+class ChangeIn(Body):
+    """Statements of one transaction, which is rolled back unless `commit` is true."""
+
+    sql: Sql = Field(examples=["UPDATE sales.orders SET status = 'paid' WHERE id = 4711"])
+    commit: StrictBool = False
+    expected_rows: StrictInt | None = Field(default=None, examples=[1])
+
+
+class ResultColumnOut(Schema):
+    name: str = Field(examples=["id"])
+    type: str = Field(examples=["integer"])
+
+
+class CutOut(Schema):
+    """Of this value only the beginning is shown."""
+
+    row: int
+    column: int
+    bytes: int
+
+
+class QueryOut(Schema):
+    """Values are the text that PostgreSQL gives, null for NULL, bytea as hex. `truncated`: there are more rows, and
+    `sentence` says why they are not here.
+    """
+
+    statement: str
+    columns: list[ResultColumnOut]
+    rows: list[list[str | None]] = Field(examples=[[["4711", "open"], ["4712", None]]])
+    truncated: bool
+    why: str | None
+    sentence: str
+    cut: list[CutOut]
+    affected: int | None
+    tag: str = Field(examples=["SELECT 2"])
+    elapsed_ms: int
+
+
+class ChangeOut(Schema):
+    """`committed` is null where the answer to COMMIT was lost. `failed` is the statement that did not go well."""
+
+    results: list[QueryOut]
+    failed: dict[str, Any] | None
+    committed: bool | None
+    affected: int | None
+    why: str | None
+    sentence: str = Field(examples=["Committed: 1 row affected."])
+
+
+class PlanOut(Schema):
+    plan: list[str]
+
+
+class ProgressOut(Schema):
+    statement: str
+    status: Literal["running", "done", "failed", "cancelled", "unknown"]
+    rows: int | None
+    bytes: int | None
+    seconds_left: int
+    sentence: str
+
+
+class PastOut(Schema):
+    """`text` is null where it was erased; `committed` where nothing could be changed, or nobody knows."""
+
+    id: str
+    kind: Literal["query", "export", "change", "one_off", "explain"]
+    text: str | None
+    status: Literal["running", "done", "failed", "cancelled", "unknown"]
+    started_at: str
+    finished_at: str | None
+    rows: int | None
+    affected: int | None
+    bytes: int | None
+    elapsed_ms: int | None
+    sqlstate: str
+    sentence: str
+    committed: bool | None
+    sha256: str
+
+
+class OneOffOut(Schema):
+    """The one statement that a request is for, and what became of it."""
+
+    sql: str
+    expected_rows: int | None
+    ran: PastOut | None
+    outcome: str
 
 
 class RevokeAllIn(Body):
@@ -273,6 +386,9 @@ class RequestOut(Schema):
     extension: Literal["queued", "applied", "failed"] | None
     break_glass: bool
     review: ReviewOut | None  # of access that was taken at once
+    statement: str  # the exact SQL that the access is for; empty where it is for any
+    expected_rows: int | None
+    one_off: OneOffOut | None  # in the answer about one request; null in lists
     views: ViewsOut
     filters: list[FilterOut]
     # Column by column in the answer about one request, null in lists.
@@ -363,6 +479,10 @@ class ReviewPage(Page):
 
 class GrantPage(Page):
     items: list[GrantOut]
+
+
+class PastPage(Page):
+    items: list[PastOut]
 
 
 class EntryPage(Page):

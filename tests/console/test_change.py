@@ -41,17 +41,18 @@ def ended(events: list[Event]) -> Ended:
 
 
 @pytest.mark.parametrize(
-    ("commit", "expected", "titles", "why"),
+    ("how", "titles", "why"),
     [
-        (True, None, ["old", "new", "new"], None),
-        (True, 2, ["old", "new", "new"], None),
-        (True, 1, ["old", "old", "old"], Why.COUNT),
-        (False, None, ["old", "old", "old"], None),
+        ((True, None), ["old", "new", "new"], None),
+        ((True, 2), ["old", "new", "new"], None),
+        ((True, 1), ["old", "old", "old"], Why.COUNT),
+        ((False, None), ["old", "old", "old"], None),
     ],
 )
 def test_change_when_it_comes_in_one_go(
-    people: Cast, grant: Grant, shelf: Any, commit: bool, expected: int | None, titles: list[str], why: Why | None
+    people: Cast, grant: Grant, shelf: Any, how: tuple[bool, int | None], titles: list[str], why: Why | None
 ) -> None:
+    commit, expected = how
     run = console.change(
         actor=people.alice, grant_id=grant.pk, sql=UPDATE, commit=commit, expected_rows=expected, address="::1"
     )

@@ -80,7 +80,7 @@ def test_run_when_there_are_more_rows_than_are_shown(people: Cast) -> None:
     events = list(console.run(actor=people.alice, grant_id=grant.pk, sql=text))
 
     first = next(event for event in events if event.event == "done")
-    assert first.truncated and first.why is Why.ROWS  # type: ignore[attr-defined]
+    assert (first.truncated, first.why) == (True, Why.ROWS)  # type: ignore[attr-defined]
     assert "first 5 rows" in first.sentence  # type: ignore[attr-defined]
     assert rows(events) == [(str(number),) for number in range(1, 6)] + [("still here",)]
 
@@ -180,10 +180,10 @@ def test_run_when_values_of_statements_are_not_kept(people: Cast) -> None:
     grant = live(people)
     Database.objects.filter(pk=grant.database_id).update(keeps_literals=False)
 
-    list(console.run(actor=people.alice, grant_id=grant.pk, sql="SELECT 1 WHERE 'zoe@example.com' = $a$x$a$ /* Zoe */"))
+    list(console.run(actor=people.alice, grant_id=grant.pk, sql="SELECT 1 WHERE 'zoe@example.com' = /* Zoe */ $a$x$a$"))
 
     row = Statement.objects.get()
-    assert disclosed_texts([row.entry_id or 0], "statement") == {row.entry_id: "SELECT $ WHERE $ = $  "}
+    assert disclosed_texts([row.entry_id or 0], "statement") == {row.entry_id: "SELECT $ WHERE $ =   $"}
 
 
 def test_run_when_a_column_is_masked(people: Cast, target: TargetServer) -> None:
@@ -209,7 +209,8 @@ def test_open_console_when_it_is_live(people: Cast) -> None:
     email = next(column for column in tables["customers"].columns if column.name == "email")
     assert email.mask is not None
     assert tables["customers"].is_view
-    assert seen.why_not == "" and 0 < seen.seconds_left <= 1800
+    assert seen.why_not == ""
+    assert 0 < seen.seconds_left <= 1800
     assert [past.text for past in seen.history] == ["SELECT 1"]
     for table in seen.tables:
         assert (

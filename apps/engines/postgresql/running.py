@@ -7,6 +7,7 @@ hostile: what it sends is bounded here, and what it sends unasked is dropped.
 import fcntl
 import logging
 import select
+import socket
 import struct
 import termios
 import time
@@ -43,6 +44,8 @@ CHUNK_BYTES: Final = 128 * 1024
 _EVERY: Final = 1.0  # seconds between two looks of the watch
 _DRAIN_SECONDS: Final = 3.0  # for what is still on its way after a result was cut
 _CANCEL_SECONDS: Final = 3.0
+
+_BYTES_RECEIVED: Final = 128  # where struct tcp_info has tcpi_bytes_received
 
 # What makes values look alike whatever the login has set for itself; the end of the transaction takes them back.
 _BEGIN: Final = (
@@ -97,7 +100,7 @@ class Session:
     def __init__(self, connection: "psycopg.Connection[Any]", name: str, watch: Watch) -> None:
         self._connection, self._pg = connection, connection.pgconn
         self._watch, self._watched_at = watch, time.monotonic()
-        self._unread, self._most = 0, 1 << 20
+        self._arrivals, self._since_row, self._most = _Arrivals(self._pg.socket), 0, 1 << 20
         self._pg.notice_handler = self._pg.notify_handler = None
         self.pid, self.name = self._pg.backend_pid, name
 
@@ -195,7 +198,7 @@ class Session:
                 self._pg.is_busy()
                 while self._pg.notifies() is not None:
                     pass  # to nobody (field notes S6)
-                self._unread = 0
+                self._since_row = 0
         except EngineError:
             return False
         return self._pg.status == pq.ConnStatus.OK
@@ -205,6 +208,7 @@ class Session:
             if self._pg.status == pq.ConnStatus.OK and self._pg.transaction_status == pq.TransactionStatus.ACTIVE:
                 self.cancel()
         self._connection.close()
+        self._arrivals.close()
 
     def ask(self, text: str, parameters: list[str]) -> list[list[str | None]]:
         """A question of ours, whose answer is small."""
@@ -228,7 +232,7 @@ class Session:
             with self._noticed():
                 length, data = get(1)
             if length > 0:
-                self._unread = 0
+                self._since_row = 0
                 parts.append(data)
                 rows, size = rows + 1, size + length
                 if size >= CHUNK_BYTES:
@@ -303,7 +307,7 @@ class Session:
             self._wait()
             self._consume()
         result = self._pg.get_result()
-        self._unread = 0
+        self._since_row = 0
         if self._pg.status != pq.ConnStatus.OK and (result is None or not result.error_field(DiagnosticField.SQLSTATE)):
             raise self._lost()
         return result
@@ -327,8 +331,9 @@ class Session:
                 raise
 
     def _consume(self) -> None:
-        self._unread += _arrived(self._pg.socket)
-        if self._unread > self._most:
+        arrived = self._arrivals.so_far()
+        self._since_row = self._since_row or arrived
+        if arrived - self._since_row > self._most:
             self.close()
             limit = f"{self._most // (1 << 20)} MiB"
             raise TooLarge(f"One row is larger than {limit}, so that the connection was cut: select less of it.")
@@ -366,7 +371,7 @@ class Session:
                 self._consume()
             if self._pg.get_result() is None:
                 return
-            self._unread = 0
+            self._since_row = 0
             if time.monotonic() > until:
                 self._connection.close()
                 return
@@ -481,9 +486,27 @@ def _type_name(oid: int) -> str:
     return f"{found.regtype}[]" if found.array_oid == oid else found.regtype
 
 
-def _arrived(descriptor: int) -> int:
-    (number,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))
-    return int(number)
+class _Arrivals:
+    """How many bytes have come, so that one row which never ends is noticed: libpq would take it all.
+
+    Linux counts them; elsewhere what waits is added up whenever it is looked at, which is less than the truth.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket, self._sum = socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM), 1
+
+    def so_far(self) -> int:
+        if hasattr(socket, "TCP_INFO"):
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+            if len(info) >= _BYTES_RECEIVED + 8:
+                (counted,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
+                return int(counted)
+        (waiting,) = struct.unpack("i", fcntl.ioctl(self._socket, termios.FIONREAD, b"\0\0\0\0"))
+        self._sum += int(waiting)
+        return self._sum
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 def _readable(descriptor: int) -> bool:

@@ -79,7 +79,8 @@ def tokens(text: str) -> Iterator[Token]:
     while (found := _TOKEN.match(text, position)) is not None:
         kind, end = found.lastgroup or "other", found.end()
         if found.group() == "/*":
-            end = _end_of_comment(text, end)
+            end, is_closed = _end_of_comment(text, end)
+            kind = "comment" if is_closed else "other"  # so that the server says what is missing
         elif kind == "dollar":
             closing = text.find(found.group(), end)
             end = len(text) if closing < 0 else closing + len(found.group())
@@ -148,10 +149,10 @@ def _changes_who(words: tuple[str, ...]) -> bool:
     return rest[:1] == ("ROLE",) or "AUTHORIZATION" in words[:3] or rest[:1] == ("SESSION_AUTHORIZATION",)
 
 
-def _end_of_comment(text: str, position: int) -> int:
+def _end_of_comment(text: str, position: int) -> tuple[int, bool]:
     depth = 1
     for found in _NESTING.finditer(text, position):
         depth += 1 if found.group() == "/*" else -1
         if depth == 0:
-            return found.end()
-    return len(text)
+            return found.end(), True
+    return len(text), False

@@ -1,0 +1,130 @@
+"""Rows as a file: the database's own bytes, all of them or a broken stream, and their sum in the record."""
+
+import csv
+import hashlib
+import io
+import json
+from typing import Any
+
+import pytest
+
+from apps.console import services as console
+from apps.console.errors import StatementFailed
+from apps.console.models import Statement
+from apps.core import clock
+from apps.core.errors import Invalid, NotAllowed
+from tests.console.scene import entries, live
+from tests.factories import Cast
+from tests.grants.stage import after
+from tests.support.targets import TargetServer
+
+ODD = r"""
+SELECT * FROM (VALUES
+  (1, NULL, '', 'a,"b"'), (2, E'x\ny', E'\\N', E'back\\slash\\n'), (3, '=1+1', '表', E'\t')
+) AS t(id, a, b, "odd ""name"" ")"""
+
+
+def taken(people: Cast, grant: Any, sql: str, **how: Any) -> bytes:
+    made = console.export(actor=people.alice, grant_id=grant.pk, sql=sql, **how)
+    return b"".join(made.content)
+
+
+@pytest.fixture
+def grant(people: Cast) -> Any:
+    return live(people, level="export")
+
+
+def test_export_when_it_is_csv(people: Cast, grant: Any, target: TargetServer) -> None:
+    made = console.export(actor=people.alice, grant_id=grant.pk, sql=ODD, address="::1")
+    data = b"".join(made.content)
+
+    with target.admin(people.shop.datname) as admin, admin.cursor() as cursor:
+        with cursor.copy(f"COPY ({ODD}) TO STDOUT (FORMAT csv, HEADER)") as copy:
+            assert data == b"".join(map(bytes, copy))
+    read = list(csv.reader(io.StringIO(data.decode(), newline="")))
+    assert read[0] == ["id", "a", "b", 'odd "name" ']
+    assert made.name.startswith("shop-")
+    assert made.name.endswith(f"-{made.statement}.csv")
+    row = Statement.objects.get()
+    digest = hashlib.sha256(data).hexdigest()
+    assert (row.status, row.rows, row.bytes, row.sha256) == ("done", 3, len(data), digest)
+    facts = entries(grant, "statement.finished")[0].facts
+    assert (facts["rows"], facts["bytes"], facts["sha256"]) == (3, len(data), digest)
+
+
+def test_export_when_it_is_json_lines(people: Cast, grant: Any) -> None:
+    data = taken(people, grant, ODD.replace("SELECT *", "SELECT *, json '{\"k\":\n[1,\t2]}' AS j"), file_format="jsonl")
+
+    lines = [json.loads(line) for line in data.splitlines()]
+    assert [line["a"] for line in lines] == [None, "x\ny", "=1+1"]
+    assert [line['odd "name" '] for line in lines] == ['a,"b"', "back\\slash\\n", "\t"]
+    assert lines[0]["j"] == {"k": [1, 2]}
+    assert Statement.objects.get().rows == 3
+
+
+def test_export_when_two_columns_have_one_name(people: Cast, grant: Any) -> None:
+    with pytest.raises(StatementFailed, match="both named a"):
+        taken(people, grant, "SELECT 1 AS a, 2 AS a", file_format="jsonl")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1) TO PROGRAM 'id' --",
+        "SELECT 1) TO STDOUT; DELETE FROM sales.orders; COPY (SELECT 1",
+        "DELETE FROM sales.orders RETURNING id",
+        "SELECT nothing",
+        "CREATE TABLE t ()",
+    ],
+)
+def test_export_when_it_is_no_query(people: Cast, grant: Any, sql: str) -> None:
+    with pytest.raises((StatementFailed, Invalid)):
+        taken(people, grant, sql)
+
+
+def test_export_when_a_comment_ends_it(people: Cast, grant: Any) -> None:
+    assert taken(people, grant, "SELECT 1 AS n -- that is all") == b"n\n1\n"
+
+
+def test_export_when_it_fails_in_the_middle(people: Cast, grant: Any) -> None:
+    sql = "SELECT 1/(200000-n), repeat('x', 50) FROM generate_series(1, 300000) n"
+    made = console.export(actor=people.alice, grant_id=grant.pk, sql=sql)
+
+    with pytest.raises(StatementFailed) as failure:
+        for _ in made.content:
+            pass
+    assert failure.value.sqlstate == "22012"
+    row = Statement.objects.get()
+    assert (row.status, row.sha256) == ("failed", "")
+    assert (row.rows or 0) > 1000
+
+
+def test_export_when_the_reader_goes_away(people: Cast, grant: Any) -> None:
+    made = console.export(
+        actor=people.alice, grant_id=grant.pk, sql="SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"
+    )
+    next(made.content)
+
+    made.content.close()  # type: ignore[attr-defined]
+
+    assert Statement.objects.get().status == "cancelled"
+
+
+def test_export_when_the_access_ends_in_the_middle(people: Cast, grant: Any) -> None:
+    sql = "SELECT 'x', pg_sleep(0.1) FROM generate_series(1, 1000)"
+    made = console.export(actor=people.alice, grant_id=grant.pk, sql=sql)
+
+    with clock.shifted(after(grant)), pytest.raises(StatementFailed, match="has ended"):
+        for _ in made.content:
+            pass
+    assert Statement.objects.get().why == "ended"
+
+
+def test_export_when_the_level_is_query(people: Cast) -> None:
+    with pytest.raises(NotAllowed, match="level export"):
+        taken(people, live(people), "SELECT 1")
+
+
+def test_export_when_the_format_is_unknown(people: Cast, grant: Any) -> None:
+    with pytest.raises(Invalid, match="csv, jsonl"):
+        taken(people, grant, "SELECT 1", file_format="../../etc/passwd")
