@@ -439,6 +439,7 @@ class CredentialOut(Schema):
     password: str
     valid_until: str
     url: str
+    sslmode: str
 
 
 class EntryOut(Schema):

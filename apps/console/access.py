@@ -147,6 +147,19 @@ class Watch:
         self.statement_id, self.until = statement.pk, monotonic() + seconds
 
 
+def check_login(*, actor: User, grant_id: str) -> None:
+    """Whether the login of one's own live grant is let in with the password that the portal shows.
+
+    Raises Unavailable where it is not: `offers_reset` says that grants.reset_password() may help. Raises as own(),
+    and Conflict where the access is not live.
+    """
+    grant = own(actor, grant_id)
+    if why := why_over(grant, clock.now()):
+        raise Conflict(why)
+    with session(grant):
+        return
+
+
 def target_of(grant: Grant) -> Target:
     """Raises Unavailable."""
     try:

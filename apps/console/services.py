@@ -7,9 +7,10 @@ All raise, before anything runs: NotFound (no such grant, or not yours to see), 
 not allow it, it is for one approved statement only), Conflict (not live: being made, not begun, over, revoked; already
 run; too many at once; the portal may not act), Invalid (nothing to run, refused statement), TooMany (429) and
 Unavailable (503, the target does not let the login in or does not answer; `offers_reset` tells that the password may
-have been changed, see reset_password()).
+have been changed, see grants.reset_password()).
 """
 
+from apps.console.access import check_login
 from apps.console.cancelling import cancel
 from apps.console.changing import BEAT_SECONDS, beat, begin, change, run_approved, say
 from apps.console.exporting import Export, export
@@ -45,6 +46,7 @@ __all__ = [
     "begin",
     "cancel",
     "change",
+    "check_login",
     "close_lost",
     "explain",
     "export",

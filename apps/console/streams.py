@@ -235,7 +235,10 @@ def _in_words(error: EngineError) -> str:
     if error.sqlstate == _READ_ONLY:
         return f"Here statements can only read: {said}."
     if error.sqlstate == _NO_RIGHT:
-        return f"This access does not reach that, or not in this way: {said}."
+        return (
+            f"This access does not reach that, or not in this way: {said}. Tables of a schema that holds masked "
+            "columns are reached by their plain name, without the schema."
+        )
     return f"The database said no: {said}." if error.sqlstate else f"{said}."
 
 

@@ -408,6 +408,9 @@ class Engine(Protocol):
         the LoginSpec that opened it.
         """
 
+    def reset_password(self, target: Target, login: str, reference: str, verifier: str) -> None:
+        """Give an open login the password again of which this is the verifier. Refused as with extend_login()."""
+
     def survey(self, target: Target) -> Survey:
         """What of this portal's is there, in every database."""
 

@@ -82,6 +82,7 @@ class Rounds:
         self._do(services.open_approved)
         waits.append(self._do(lambda: self._ask(due.extensions(clock.now()))))
         waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
+        waits.append(self._do(lambda: self._ask(due.resets(clock.now()))))
         loud = (continuity.settle, services.tell_late, services.warn_expiring, self._leavers.ask_to_sign_in)
         pointless = (requests.lapse_due, services.close_pointless)
         for duty in (*loud, *pointless, lambda: self._ask(due.rest(now)), self._beat):

@@ -14,7 +14,18 @@ from apps.audit import services as audit
 from apps.catalog.models import Database, Server
 from apps.catalog.suggestions import to_suggest
 from apps.engines.base import Severity
-from apps.grants import circuit, continuity, ending, extending, issuing, scopes, services, unentitled, withdrawal
+from apps.grants import (
+    circuit,
+    continuity,
+    ending,
+    extending,
+    issuing,
+    resetting,
+    scopes,
+    services,
+    unentitled,
+    withdrawal,
+)
 from apps.grants.circuit import Patience
 from apps.grants.models import Extension, Grant, ServerLease, ServerState
 from apps.grants.states import ExtensionStatus, GrantStatus
@@ -63,6 +74,15 @@ def extensions(now: datetime) -> Iterator[Work]:
     for row in rows.annotate(first=Min(due), last=Max(due)):
         stamp = f"{row['first']} {row['last']}"
         yield Work(task=Task.EXTEND, argument=row["grant__server"], stamp=stamp, again=2)
+
+
+def resets(now: datetime) -> Iterator[Work]:
+    """Passwords that their holders have changed and want back."""
+    shut = circuit.shut(now, patience=Patience.ISSUING).values("server")
+    rows = resetting.wanted().exclude(server__in=shut).order_by().values("server")
+    for row in rows.annotate(last=Max("request__password_reset_wanted_at")):
+        stamp = str(row["last"])
+        yield Work(task=Task.RESET_PASSWORD, argument=row["server"], stamp=stamp, again=resetting.AGAIN)
 
 
 def rest(now: datetime) -> Iterator[Work]:

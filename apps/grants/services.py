@@ -5,7 +5,6 @@ withdrawal.py and by workers in drift.py.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Final, ParamSpec, TypedDict, TypeVar, cast
@@ -25,8 +24,10 @@ from apps.core.errors import Conflict, NotAllowed, NotFound, PortalError
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
-from apps.grants import entitlement
+from apps.grants import entitlement, resetting
+from apps.grants.connecting import Way, ways
 from apps.grants.continuity import confirm_restored
+from apps.grants.credential import Credential
 from apps.grants.drift import check_drift
 from apps.grants.ending import begin, end_due
 from apps.grants.extending import close_pointless, extend_queued
@@ -37,6 +38,7 @@ from apps.grants.models import Grant
 from apps.grants.opening import open_approved
 from apps.grants.reconcile import reconcile
 from apps.grants.record import CLOCK, record
+from apps.grants.resetting import reset_wanted
 from apps.grants.retiring import retire, retire_server
 from apps.grants.revoking import Affected, Revoked, affected, may_revoke_all, revoke_all
 from apps.grants.scopes import drop_unused_scopes
@@ -56,6 +58,7 @@ __all__ = [
     "Credential",
     "Health",
     "Revoked",
+    "Way",
     "affected",
     "check_drift",
     "close_pointless",
@@ -73,6 +76,8 @@ __all__ = [
     "open_approved",
     "reconcile",
     "release",
+    "reset_password",
+    "reset_wanted",
     "retire",
     "retire_server",
     "revoke",
@@ -80,6 +85,7 @@ __all__ = [
     "tell_late",
     "to_warn",
     "warn_expiring",
+    "ways",
 ]
 
 P = ParamSpec("P")
@@ -88,19 +94,6 @@ R = TypeVar("R")
 MAX_REASON: Final = 2_000
 _WARNED_AT_ONCE: Final = 50  # each nudges, so that the clock looks again at once, at what ends first
 _SSL_MODES: Final = {Server.TlsMode.VERIFY_FULL: "verify-full", Server.TlsMode.LOOPBACK_PLAINTEXT: "disable"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Credential:
-    """What a native client needs. `valid_until` is when it stops working."""
-
-    host: str
-    port: int
-    database: str
-    username: str
-    password: str = field(repr=False)
-    valid_until: datetime
-    url: str = field(repr=False)
 
 
 class _WarnAt(TypedDict):
@@ -232,6 +225,22 @@ def credential(*, actor: User, grant_id: str, address: str = "") -> Credential:
     return shown
 
 
+@_refusals_recorded
+@verb
+def reset_password(*, actor: User, grant_id: str, address: str = "") -> Grant:
+    """Have the password set again that the portal shows, after its holder has changed it on the server (R12).
+
+    A worker does it in a moment. Raises NotFound, NotAllowed, Conflict.
+    """
+    grant = _locked(actor, grant_id)
+    if grant.holder_id != actor.pk:
+        raise NotAllowed("Only its holder can have the password of a login set again.")
+    if grant.status != GrantStatus.ACTIVE or grant.expires_at is None or grant.expires_at <= clock.now():
+        raise Conflict("This access is not live, so its password is not set again.")
+    resetting.want(grant, actor, address)
+    return grant
+
+
 def warn_expiring() -> int:
     """Let the holders of grants that end soon know, once each, some at a time; returns how many were told."""
     due = to_warn().filter(warn_at__lte=clock.now()).order_by("warn_at", "pk")
@@ -293,7 +302,8 @@ def _credential(grant: Grant, expires_at: datetime) -> Credential:
     password = password_of(grant)
     host = f"[{server.host}]" if ":" in server.host else server.host
     login, secret, name = (quote(part, safe="") for part in (grant.login, password, datname))
-    options = urlencode({"sslmode": _SSL_MODES[Server.TlsMode(server.tls)]})
+    sslmode = _SSL_MODES[Server.TlsMode(server.tls)]
+    options = urlencode({"sslmode": sslmode})
     return Credential(
         host=server.host,
         port=server.port,
@@ -302,4 +312,5 @@ def _credential(grant: Grant, expires_at: datetime) -> Credential:
         password=password,
         valid_until=expires_at,
         url=f"postgresql://{login}:{secret}@{host}:{server.port}/{name}?{options}",
+        sslmode=sslmode,
     )

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
+from typing import Final
 
 from django_q.tasks import async_task
 
@@ -29,6 +30,7 @@ class Task(StrEnum):
     ISSUE = "apps.grants.tasks.issue"
     END = "apps.grants.tasks.end"
     EXTEND = "apps.grants.tasks.extend"
+    RESET_PASSWORD = "apps.grants.tasks.reset_password"  # noqa: S105 - a path, no secret
     BEAT = "apps.grants.tasks.beat"
     DROP_SCOPES = "apps.grants.tasks.drop_scopes"
     CHECK_DRIFT = "apps.grants.tasks.check_drift"
@@ -44,7 +46,10 @@ class Task(StrEnum):
 
     @property
     def cluster(self) -> Cluster:
-        return Cluster.ACCESS if self in {Task.ISSUE, Task.END, Task.EXTEND} else Cluster.BULK
+        return Cluster.ACCESS if self in _QUICK else Cluster.BULK
+
+
+_QUICK: Final = frozenset({Task.ISSUE, Task.END, Task.EXTEND, Task.RESET_PASSWORD})
 
 
 def enqueue(task: Task, *args: str, cluster: Cluster | None = None) -> None:
@@ -81,6 +86,11 @@ def end(server_id: str) -> None:
 @guarded
 def extend(server_id: str) -> None:
     services.extend_queued(server_id=server_id)
+
+
+@guarded
+def reset_password(server_id: str) -> None:
+    services.reset_wanted(server_id=server_id)
 
 
 @guarded

@@ -41,18 +41,18 @@ def ended(events: list[Event]) -> Ended:
 
 
 @pytest.mark.parametrize(
-    ("how", "titles", "why"),
+    ("how", "what"),
     [
-        ((True, None), ["old", "new", "new"], None),
-        ((True, 2), ["old", "new", "new"], None),
-        ((True, 1), ["old", "old", "old"], Why.COUNT),
-        ((False, None), ["old", "old", "old"], None),
+        ((True, None), (["old", "new", "new"], None)),
+        ((True, 2), (["old", "new", "new"], None)),
+        ((True, 1), (["old", "old", "old"], Why.COUNT)),
+        ((False, None), (["old", "old", "old"], None)),
     ],
 )
 def test_change_when_it_comes_in_one_go(
-    people: Cast, grant: Grant, shelf: Any, how: tuple[bool, int | None], titles: list[str], why: Why | None
+    people: Cast, grant: Grant, shelf: Any, how: tuple[bool, int | None], what: tuple[list[str], Why | None]
 ) -> None:
-    commit, expected = how
+    (commit, expected), (titles, why) = how, what
     run = console.change(
         actor=people.alice, grant_id=grant.pk, sql=UPDATE, commit=commit, expected_rows=expected, address="::1"
     )

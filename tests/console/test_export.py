@@ -38,9 +38,9 @@ def test_export_when_it_is_csv(people: Cast, grant: Any, target: TargetServer) -
     made = console.export(actor=people.alice, grant_id=grant.pk, sql=ODD, address="::1")
     data = b"".join(made.content)
 
-    with target.admin(people.shop.datname) as admin, admin.cursor() as cursor:
-        with cursor.copy(f"COPY ({ODD}) TO STDOUT (FORMAT csv, HEADER)") as copy:
-            assert data == b"".join(map(bytes, copy))
+    copying = f"COPY ({ODD}) TO STDOUT (FORMAT csv, HEADER)"
+    with target.admin(people.shop.datname) as admin, admin.cursor().copy(copying) as copy:
+        assert data == b"".join(map(bytes, copy))
     read = list(csv.reader(io.StringIO(data.decode(), newline="")))
     assert read[0] == ["id", "a", "b", 'odd "name" ']
     assert made.name.startswith("shop-")

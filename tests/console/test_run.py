@@ -221,3 +221,21 @@ def test_open_console_when_it_is_live(people: Cast) -> None:
 
 def failed_or_none(events: console.Stream) -> object:
     return next((event for event in events if event.event == "failed"), None)
+
+
+def test_run_when_the_record_cannot_be_written(
+    people: Cast, monkeypatch: pytest.MonkeyPatch, target: TargetServer
+) -> None:
+    grant = live(people)
+
+    def full(*_: object, **__: object) -> int:
+        raise RuntimeError("There is no room in the record.")
+
+    monkeypatch.setattr("apps.audit.services.record", full)
+    ran: list[str] = []
+    monkeypatch.setattr("apps.engines.postgresql.running.Session.execute", lambda *given: ran.append(str(given)))
+
+    with pytest.raises(RuntimeError):
+        console.run(actor=people.alice, grant_id=grant.pk, sql="SELECT 1")
+    assert ran == []
+    assert not Statement.objects.exists()

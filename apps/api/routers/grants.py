@@ -74,6 +74,14 @@ def credential(request: HttpRequest, response: HttpResponse, grant_id: str) -> d
     return {**shown, "valid_until": represent.moment(shown["valid_until"])}
 
 
+@router.post("/grants/{grant_id}/credential/reset", response={202: GrantOut}, auth=Token(TokenScope.USE))
+def reset_password(request: HttpRequest, grant_id: str) -> Status[dict[str, Any]]:
+    """Have the password set again that the portal shows, after I have changed it on the server."""
+    user = user_of(request)
+    grants.reset_password(actor=user, grant_id=grant_id, address=address_of(request))
+    return Status(202, _shown(user, grant_id))
+
+
 @router.post("/grants/{grant_id}/release", response=GrantOut, auth=Token(TokenScope.USE))
 def release(request: HttpRequest, grant_id: str, body: ReasonIn) -> dict[str, Any]:
     """Give my own access back early."""

@@ -30,6 +30,7 @@ from apps.engines.postgresql import (
     logins,
     masking,
     preflight,
+    resetting,
     rowfilters,
     samples,
     scope_ending,
@@ -84,6 +85,9 @@ class PostgresEngine:
 
     def extend_login(self, target: Target, login: str, reference: str, until: datetime) -> datetime:
         return extending.extend_login(target, login, reference, until)
+
+    def reset_password(self, target: Target, login: str, reference: str, verifier: str) -> None:
+        resetting.reset_password(target, login, reference, verifier)
 
     def survey(self, target: Target) -> Survey:
         return surveying.survey(target)

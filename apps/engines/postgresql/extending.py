@@ -22,20 +22,20 @@ def extend_login(target: Target, login: str, reference: str, until: datetime) ->
 def _extend(target: Target, login: str, comment: str, until: datetime) -> datetime:
     with session(target, doing=f"extending {login}") as connection:
         # Before the lock, which is a comment of ours: on another portal's login it must not be left.
-        _standing(connection, login, comment)
+        standing_until(connection, login, comment)
         locking = [*roles.become_maker(connection, login), roles.mark(login, comment)]
         with connection.transaction():
             try:
                 batch(connection, locking)
             except psycopg.errors.UndefinedObject as error:
                 raise Refused(f"The login {login} was removed while it was being extended.") from error
-            if _standing(connection, login, comment, until) < until:
+            if standing_until(connection, login, comment, until) < until:
                 later = sql.SQL("ALTER ROLE {} VALID UNTIL {}")
                 connection.execute(later.format(sql.Identifier(login), sql.Literal(until.isoformat())))
-            return _standing(connection, login, comment)
+            return standing_until(connection, login, comment)
 
 
-def _standing(connection: Connection, login: str, comment: str, until: datetime | None = None) -> datetime:
+def standing_until(connection: Connection, login: str, comment: str, until: datetime | None = None) -> datetime:
     """Until when the login lives. Refused where that is not for this request of this portal to change."""
     row = connection.execute(query("login"), {"login": login}).fetchone()
     if row is None:
