@@ -1,4 +1,4 @@
-"""The console in a real browser: reading what is masked, cancelling, exporting, changing, one exact statement, the end."""
+"""The console in a real browser: reading what is masked, cancelling, exporting, changing, one statement, the end."""
 
 import hashlib
 import re
@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import SignIn
+from tests.browser.test_story import show_credential
 from tests.story.walk import Person, wait_for
 from tests.support.demo import RunningDemo
 
@@ -150,7 +151,7 @@ def test_export_when_all_rows_are_taken_along(sign_in: SignIn, granted: Granted,
 def test_change_when_rolled_back_and_when_committed(sign_in: SignIn, granted: Granted) -> None:
     page = sign_in("alice")
     page.goto(f"/grants/{granted(WAREHOUSES, level='change')}/console/")
-    update = "UPDATE logistics.warehouses SET city = 'Seen in a test' WHERE id = (SELECT min(id) FROM logistics.warehouses)"
+    update = "UPDATE logistics.warehouses SET city = 'Seen in a test' WHERE id = 5"
     look = "SELECT count(*) FROM logistics.warehouses WHERE city = 'Seen in a test'"
     run(page, update)
     expect(page.locator("#tell")).to_contain_text("Begin a transaction first")
@@ -177,7 +178,10 @@ def test_change_when_its_tab_is_closed(sign_in: SignIn, granted: Granted) -> Non
     other.goto(page.url)
     other.get_by_role("button", name="Begin a transaction").click()
     expect(other.locator("#transaction")).to_be_visible()
-    run(other, "UPDATE logistics.warehouses SET city = 'Never seen' WHERE id = (SELECT max(id) FROM logistics.warehouses)")
+    run(
+        other,
+        "UPDATE logistics.warehouses SET city = 'Never seen' WHERE id = 4",
+    )
     other.close()
     expect(page.locator("#past")).to_contain_text("rolled back", timeout=60_000)
     run(page, "SELECT count(*) FROM logistics.warehouses WHERE city = 'Never seen'")
@@ -246,7 +250,12 @@ def test_console_when_scripts_are_off(sign_in: SignIn, granted: Granted) -> None
     expect(page.locator(".result-table tbody td")).to_have_text(["NULL", "empty text", "<b>"])
     update = "UPDATE logistics.warehouses SET city = 'Without scripts' WHERE id = 3"
     look = "SELECT count(*) FROM logistics.warehouses WHERE city = 'Without scripts'"
-    for button, rows, count in (("Try it out, roll back", "", "0"), ("Run and commit", "5", "0"), ("Run and commit", "1", "1")):
+    tries = (
+        ("Try it out, roll back", "", "0"),
+        ("Run and commit", "5", "0"),
+        ("Run and commit", "1", "1"),
+    )
+    for button, rows, count in tries:
         page.get_by_label("SQL", exact=True).fill(update)
         page.get_by_label("Expected rows").fill(rows)
         page.get_by_role("button", name=button).click()
@@ -258,6 +267,28 @@ def test_console_when_scripts_are_off(sign_in: SignIn, granted: Granted) -> None
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.locator("mark.wrong")).to_have_text("nme")
     expect(page.locator("#tell")).to_contain_text("at line 2, column 3")
+
+
+def test_credential_when_its_holder_has_changed_the_password(sign_in: SignIn, granted: Granted) -> None:
+    grant = granted(WAREHOUSES, connection="direct")
+    page = sign_in("alice")
+    page.goto(f"/grants/{grant}/")
+    client = show_credential(page)
+    expect(page.locator("#login-check")).to_contain_text("lets this login in")
+    page.get_by_text("SQLAlchemy").click()
+    expect(page.locator("#c-way-sqlalchemy")).to_contain_text(page.locator("#c-username").inner_text())
+    changed = client.run("ALTER ROLE CURRENT_USER PASSWORD 'something else'")
+    assert changed.returncode == 0, changed.stderr
+
+    page.reload()
+    show_credential(page)
+    expect(page.locator("#login-check")).to_contain_text("If you have changed its password")
+    page.get_by_role("button", name="Set the password again").click()
+    expect(page.locator("#messages")).to_contain_text("is being set again")
+
+    wait_for("the password", lambda: client.run("SELECT 1").returncode == 0)
+    show_credential(page)
+    expect(page.locator("#login-check")).to_contain_text("lets this login in")
 
 
 def test_console_when_it_is_somebody_elses(sign_in: SignIn, granted: Granted) -> None:

@@ -139,8 +139,8 @@ def export(request: HttpRequest, grant_id: str) -> HttpResponseBase:
         )
     except NotFound:
         raise
-    except StatementFailed as error:
-        return _page(request, grant_id, sql=sql, answer=_failed(error), status=error.status)
+    except StatementFailed as error:  # an answer like that of a run: the page is what was asked for
+        return _page(request, grant_id, sql=sql, answer=_failed(error))
     except PortalError as error:
         return _page(request, grant_id, sql=sql, error=error, status=error.status)
     response = StreamingHttpResponse(made.content, content_type=made.content_type)
