@@ -173,6 +173,8 @@ def test_add_database_when_posted(dana: Client, people: Cast) -> None:
         {
             "server": people.shop.server.pk,
             "slug": "crm",
+            "console_rows": 1000,
+            "console_seconds": 600,
             "datname": "CRM.main",
             "environment": "production",
             "description": "",
@@ -191,7 +193,14 @@ def test_add_database_when_posted(dana: Client, people: Cast) -> None:
 def test_add_database_when_refused(dana: Client, people: Cast) -> None:
     answer = dana.post(
         address("database", "add"),
-        {"server": people.shop.server.pk, "slug": "crm", "datname": "host=evil", "environment": "production"},
+        {
+            "server": people.shop.server.pk,
+            "slug": "crm",
+            "datname": "host=evil",
+            "environment": "production",
+            "console_rows": 1000,
+            "console_seconds": 600,
+        },
     )
     assert errors(answer) == {"datname": ["This is a connection string: give the name of one database."]}
 
@@ -204,6 +213,8 @@ def test_change_database_when_rights_change(dana: Client, people: Cast) -> None:
         address("database", "change", people.shop.pk),
         {
             "slug": "shop",
+            "console_rows": 1000,
+            "console_seconds": 600,
             "environment": "production",
             "description": "What we sell.",
             "is_active": "on",

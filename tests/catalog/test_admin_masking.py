@@ -218,10 +218,12 @@ def test_limit_rows_when_the_filter_is_another_tables(dana: Client, people: Cast
 
 def test_change_database_when_it_hides_the_unclassified(dana: Client, people: Cast) -> None:
     same = {"slug": "shop", "environment": "production", "is_active": "on", "own_database": [people.dba.pk]}
+    same |= {"console_rows": 500, "console_seconds": 60, "keeps_literals": "on"}
     page = address("database", "change", people.shop.pk)
     dana.post(page, same | {"hides_unclassified": "on", "own_data": [people.security.pk]})
     people.shop.refresh_from_db()
     assert people.shop.hides_unclassified is True
+    assert (people.shop.console_rows, people.shop.console_seconds, people.shop.keeps_literals) == (500, 60, True)
     assert list(groups_with(people.shop, "own_data")) == [people.security]
     assert dana.get(page).context["adminform"].form["own_data"].initial.get() == people.security
 

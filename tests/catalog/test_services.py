@@ -350,6 +350,9 @@ def test_add_database_when_well_formed(server: Server) -> None:
             "server": server.pk,
             "environment": "staging",
             "hides_unclassified": False,
+            "console_rows": 1000,
+            "console_seconds": 600,
+            "keeps_literals": True,
         },
     )
     assert entry.texts == {"slug": "crm", "datname": "Odd.Name", "description": "Who buys."}
