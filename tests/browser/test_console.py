@@ -275,7 +275,7 @@ def test_credential_when_its_holder_has_changed_the_password(sign_in: SignIn, gr
     page.goto(f"/grants/{grant}/")
     client = show_credential(page)
     expect(page.locator("#login-check")).to_contain_text("lets this login in")
-    page.get_by_text("SQLAlchemy").click()
+    page.locator("summary", has_text="SQLAlchemy").click()
     expect(page.locator("#c-way-sqlalchemy")).to_contain_text(page.locator("#c-username").inner_text())
     changed = client.run("ALTER ROLE CURRENT_USER PASSWORD 'something else'")
     assert changed.returncode == 0, changed.stderr
