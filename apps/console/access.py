@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
 
+from django.db.models import Exists
+
 from apps.accounts.models import User
 from apps.accounts.roles import is_welcome
 from apps.catalog.targets import target_as
@@ -68,7 +70,10 @@ class Usable:
 
 def own(actor: User, grant_id: str, *, lock: bool = False) -> Grant:
     """One's own grant, in whatever state. Raises NotFound for what `actor` may not see, NotAllowed for others'."""
-    grants = Grant.objects.select_related("database", "server")
+    found = Grant.objects.select_related("database", "server", "holder").defer("evidence", "proof")
+    # Along with it what every statement asks, so that it is one question.
+    restored = Exists(Continuity.objects.filter(confirmed_at=None))
+    grants = found.annotate(asked_at=clock.in_sql(), only_looks=restored)
     if lock:
         grants = grants.select_for_update(no_key=True, of=("self",))
     grant = None if "\0" in grant_id else grants.filter(pk=grant_id, holder=actor).first()
@@ -82,14 +87,15 @@ def own(actor: User, grant_id: str, *, lock: bool = False) -> Grant:
 def usable(actor: User, grant_id: str, kind: Kind, *, lock: bool = False) -> Usable:
     """Raises NotFound, NotAllowed, Conflict. With `lock` inside a verb: fresh rows, held until it commits."""
     grant = own(actor, grant_id, lock=lock)
-    if not is_welcome(User.objects.filter(pk=actor.pk).first() or actor):
+    if not is_welcome(grant.holder):
         raise NotAllowed("Your account is closed, so nothing runs for it.")
-    now = clock.now()
+    # The time after the wait for a lock, if there was one.
+    now: datetime = clock.now() if lock else grant.asked_at  # type: ignore[attr-defined]
     if why := why_over(grant, now):
         raise Conflict(why)
     scope = EffectiveScope.from_json(grant.scope)
     _check_kind(scope, kind)
-    if Continuity.objects.filter(confirmed_at=None).exists():
+    if grant.only_looks:  # type: ignore[attr-defined]
         raise Conflict(
             "This portal's database may have been restored: nothing runs until an operator has confirmed it."
         )

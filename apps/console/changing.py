@@ -237,7 +237,8 @@ def _closed(held: _Open) -> Iterator[None]:
         yield
     except (EngineError, Stopped) as error:
         why = error.why if isinstance(error, Stopped) else Why.LOST
-        held.roll_back(why, f"{error} Everything was rolled back.")
+        said = error.sentence if isinstance(error, Stopped) else "The connection to the database was lost."
+        held.roll_back(why, f"{said} Everything was rolled back.")
     except Exception:
         held.roll_back(Why.LOST, "It failed unexpectedly, and everything was rolled back.")
         raise

@@ -20,6 +20,7 @@ from apps.engines.postgresql import splitting
 from apps.engines.running import FileFormat
 
 MESSAGE_BYTES: Final = 512 * 1024 * 1024  # one row of a file
+_BROKEN: Final = "This export broke off in the middle and is not whole."
 _TOLD_EVERY: Final = 1.0  # seconds between two words of progress
 _CONTENT_TYPES: Final = {
     FileFormat.CSV: "text/csv; charset=utf-8; header=present",
@@ -109,8 +110,10 @@ def _file(
         except (EngineError, Stopped) as error:
             failed = explained(error, row, offset=one.offset)
             outcome.failed(failed.why, failed.sentence, failed.sqlstate)
+            # Once rows are on their way nobody reads this but a log, where values do not belong.
+            sentence = failed.sentence if outcome.bytes == 0 or failed.why is not Why.SQL else _BROKEN
             raise StatementFailed(
-                failed.sentence, why=failed.why.value, sqlstate=failed.sqlstate, position=failed.position
+                sentence, why=failed.why.value, sqlstate=failed.sqlstate, position=failed.position
             ) from error
         except Exception:
             outcome.failed(Why.LOST, "It failed unexpectedly.")

@@ -6,8 +6,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from apps.accounts.models import User
 from apps.audit import services as audit
@@ -54,7 +53,9 @@ class Outcome:
     def failed(self, why: Why, sentence: str, sqlstate: str = "") -> None:
         cancelled = why in {Why.CANCELLED, Why.GONE}
         self.status = StatementStatus.CANCELLED if cancelled else StatementStatus.FAILED
-        self.why, self.sentence, self.sqlstate = why, sentence, sqlstate
+        # The database's own words may quote values, which are kept nowhere.
+        self.why, self.sqlstate = why, sqlstate
+        self.sentence = f"The database said no ({sqlstate or 'without a code'})." if why is Why.SQL else sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +119,11 @@ def start(*, actor: User, grant_id: str, sql: str, where: Running) -> tuple[Stat
         backend_pid=where.pid,
         backend_name=where.name,
     )
+    # Nobody else starts one meanwhile: the grant is locked.
+    if where.once and Statement.objects.filter(grant=use.grant, once=where.once).exists():
+        raise Conflict("This was started already: what became of it is in the history.")
     statement.entry_id = _record_start(actor, use, statement, sql, where)
-    try:
-        with transaction.atomic():
-            statement.save(force_insert=True)
-    except IntegrityError as error:
-        raise Conflict("This was started already: what became of it is in the history.") from error
+    statement.save(force_insert=True)
     return statement, use
 
 
@@ -165,39 +165,53 @@ def _identity(grant: Grant) -> dict[str, Json]:
 
 
 def _check_load(actor: User, use: Usable) -> None:
-    mine = Statement.objects.filter(person=actor, started_at__gt=use.now - timedelta(minutes=1))
-    if mine.count() >= PER_MINUTE:
+    lately = Q(person=actor, started_at__gt=use.now - timedelta(minutes=1))
+    runs = Q(grant=use.grant, status=StatementStatus.RUNNING, deadline_at__gt=use.now)
+    counted = Statement.objects.filter(lately | runs).aggregate(
+        lately=Count("pk", filter=lately), running=Count("pk", filter=runs)
+    )
+    if counted["lately"] >= PER_MINUTE:
         raise TooMany(f"You have started {PER_MINUTE} statements within a minute: wait for a moment.")
-    running = Statement.objects.filter(grant=use.grant, status=StatementStatus.RUNNING, deadline_at__gt=use.now)
-    if running.count() >= MAX_AT_ONCE:
+    if counted["running"] >= MAX_AT_ONCE:
         raise TooMany(f"{MAX_AT_ONCE} statements run under this access already: cancel one, or wait for it.")
 
 
 @verb
 def finish(*, statement: Statement, outcome: Outcome) -> None:
     """Also of one that was taken for lost: what is known now is told."""
-    row = Statement.objects.select_for_update(no_key=True).get(pk=statement.pk)
-    if row.status not in {StatementStatus.RUNNING, StatementStatus.UNKNOWN}:
+    open_ones = Statement.objects.filter(pk=statement.pk, status__in=[StatementStatus.RUNNING, StatementStatus.UNKNOWN])
+    if not open_ones.update(
+        finished_at=clock.in_sql(),
+        status=outcome.status,
+        rows=outcome.rows,
+        affected=outcome.affected,
+        bytes=outcome.bytes,
+        elapsed_ms=outcome.elapsed_ms,
+        sqlstate=outcome.sqlstate,
+        sha256=outcome.sha256,
+        why=outcome.why or "",
+        sentence=outcome.sentence,
+    ):
         return
-    row.finished_at, row.status = clock.now(), outcome.status
-    row.rows, row.affected, row.bytes = outcome.rows, outcome.affected, outcome.bytes
-    row.elapsed_ms, row.sqlstate, row.sha256 = outcome.elapsed_ms, outcome.sqlstate, outcome.sha256
-    row.why, row.sentence = outcome.why or "", outcome.sentence
-    row.save()
     # What the database says may quote values: the record keeps its code alone.
     facts: dict[str, Any] = {
-        "statement": row.pk,
-        "kind": row.kind,
-        "outcome": str(row.status),
-        "rows": row.rows,
-        "affected": row.affected,
-        "milliseconds": row.elapsed_ms,
-        "sqlstate": row.sqlstate,
-        "why": row.why,
+        "statement": statement.pk,
+        "kind": str(statement.kind),
+        "outcome": str(outcome.status),
+        "rows": outcome.rows,
+        "affected": outcome.affected,
+        "milliseconds": outcome.elapsed_ms,
+        "sqlstate": outcome.sqlstate,
+        "why": str(outcome.why or ""),
     }
-    if row.kind == Kind.EXPORT:
-        facts |= {"bytes": row.bytes, "sha256": row.sha256, "format": row.file_format}
-    record(Action.STATEMENT_FINISHED, statement.grant, actor=f"user:{row.person_id}", **facts)
+    if statement.kind == Kind.EXPORT:
+        facts |= {"bytes": outcome.bytes, "sha256": outcome.sha256, "format": statement.file_format}
+    audit.record(
+        Action.STATEMENT_FINISHED,
+        actor=f"user:{statement.person_id}",
+        subject=statement.grant.audit_id,
+        facts=_identity(statement.grant) | facts,
+    )
 
 
 def keep_progress(statement: Statement, *, rows: int, size: int) -> None:
@@ -210,6 +224,11 @@ def open_change(
 ) -> tuple[Change, Usable]:
     """A transaction is about to be opened. Raises as access.usable(); Conflict where there is one, or it has run."""
     use = access.usable(actor, grant_id, kind, lock=True)
+    # Nobody else opens one meanwhile: the grant is locked.
+    if kind == Kind.ONE_OFF and Change.objects.filter(grant=use.grant, kind=kind).exists():
+        raise Conflict("The approved statement has been run: it runs once.")
+    if Change.objects.filter(grant=use.grant, status=ChangeStatus.OPEN).exists():
+        raise Conflict("A transaction is open under this access already: commit it or roll it back first.")
     change = Change(
         grant=use.grant,
         person=actor,
@@ -220,13 +239,7 @@ def open_change(
         page_seen_at=use.now,
         held_at=use.now,
     )
-    try:
-        with transaction.atomic():
-            change.save(force_insert=True)
-    except IntegrityError as error:
-        if kind == Kind.ONE_OFF:
-            raise Conflict("The approved statement has been run: it runs once.") from error
-        raise Conflict("A transaction is open under this access already: commit it or roll it back first.") from error
+    change.save(force_insert=True)
     facts: dict[str, Any] = {"change": change.pk, "kind": str(kind), "expected_rows": expected_rows}
     texts = {"person": actor.name} | ({"address": address} if address else {})
     record(Action.CHANGE_BEGUN, use.grant, actor=actor.audit_id, disclosed=texts, **facts)

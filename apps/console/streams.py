@@ -209,7 +209,7 @@ def explained(error: EngineError | Stopped, row: Statement, *, offset: int = 0, 
     elif error.sqlstate == _CANCELLED:
         why, sentence = _who_cancelled(row)
     elif is_cut:
-        why, sentence = Why.LOST, f"The connection to the database was lost. {error.sentence}"
+        why, sentence = Why.LOST, "The connection to the database was lost."
     place = None if said is None or said.position is None else said.position + offset
     return Failed(
         statement=row.pk,

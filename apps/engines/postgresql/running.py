@@ -9,10 +9,11 @@ import logging
 import select
 import socket
 import struct
+import sys
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -62,7 +63,8 @@ def connect_as(target: Target, database: str, name: str, watch: Watch) -> "Sessi
 
     Raises SignInFailed (answered: it did not let the login in), TargetUnavailable, Refused.
     """
-    with parameters_of(target, database) as parameters:
+    with ExitStack() as stack:
+        parameters = stack.enter_context(parameters_of(target, database))
         try:
             connection = psycopg.Connection.connect(
                 **parameters | {"application_name": name}, autocommit=True, prepare_threshold=None
@@ -72,7 +74,8 @@ def connect_as(target: Target, database: str, name: str, watch: Watch) -> "Sessi
             said = " ".join(str(error).split()).rstrip(".")
             outcome = "did not let the login in" if asked else "could not be reached"
             raise SignInFailed(f"The server {outcome}: {said}.", asked_for_password=asked) from error
-    return Session(connection, name, watch)
+        # Whoever cancels connects once more, by the same certificates.
+        return Session(connection, name, watch, stack.pop_all())
 
 
 def cancel_backend(target: Target, database: str, pid: int, name: str) -> bool:
@@ -97,9 +100,9 @@ def cancel_backend(target: Target, database: str, pid: int, name: str) -> bool:
 
 
 class Session:
-    def __init__(self, connection: "psycopg.Connection[Any]", name: str, watch: Watch) -> None:
+    def __init__(self, connection: "psycopg.Connection[Any]", name: str, watch: Watch, held: ExitStack) -> None:
         self._connection, self._pg = connection, connection.pgconn
-        self._watch, self._watched_at = watch, time.monotonic()
+        self._watch, self._watched_at, self._held = watch, time.monotonic(), held
         self._arrivals, self._since_row, self._most = _Arrivals(self._pg.socket), 0, 1 << 20
         self._pg.notice_handler = self._pg.notify_handler = None
         self.pid, self.name = self._pg.backend_pid, name
@@ -209,6 +212,7 @@ class Session:
                 self.cancel()
         self._connection.close()
         self._arrivals.close()
+        self._held.close()
 
     def ask(self, text: str, parameters: list[str]) -> list[list[str | None]]:
         """A question of ours, whose answer is small."""
@@ -224,30 +228,41 @@ class Session:
         return found
 
     def _copied(self, file_format: FileFormat) -> Iterator[Chunk]:
-        parts: list[bytes | memoryview] = []
-        size = rows = 0
-        is_json, get = file_format is FileFormat.JSONL, self._pg.get_copy_data
+        is_json = file_format is FileFormat.JSONL
         rows = 0 if is_json else -1  # the names of the columns are the first line
+        gathered = bytearray()
         while True:
-            with self._noticed():
-                length, data = get(1)
-            if length > 0:
-                self._since_row = 0
-                parts.append(data)
-                rows, size = rows + 1, size + length
-                if size >= CHUNK_BYTES:
-                    yield _chunk(parts, rows, is_json=is_json)
-                    parts, rows, size = [], 0, 0
-                    self._look()
-            elif length == 0:
+            lines, length = self._lines(gathered)
+            rows += lines
+            if length == 0:
                 self._wait()
                 self._consume()
-            else:
+            elif length < 0:
                 break
+            else:
+                yield _chunk(gathered, rows, is_json=is_json)
+                gathered, rows = bytearray(), 0
+                self._look()
         while (result := self._result()) is not None:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise _error_of(result)
-        yield _chunk(parts, rows, is_json=is_json)
+        yield _chunk(gathered, rows, is_json=is_json)
+
+    def _lines(self, gathered: bytearray) -> tuple[int, int]:
+        """Take what has come, line by line: the slow part of an export, which does nothing besides and keeps no object
+        of a line. Returns how many, and the last length: 0 to wait for more, negative at the end.
+        """
+        get, lines, length = self._pg.get_copy_data, 0, 1
+        with self._noticed():
+            while len(gathered) < CHUNK_BYTES:
+                length, data = get(1)
+                if length <= 0:
+                    break
+                gathered += data
+                lines += 1
+        if lines:
+            self._since_row = 0
+        return lines, length
 
     def _described(self, text: str) -> list[str]:
         """The names of what a query returns. On its own it must be one whole statement, before it is put into COPY."""
@@ -308,6 +323,7 @@ class Session:
             self._consume()
         result = self._pg.get_result()
         self._since_row = 0
+        self._look()  # also where there is always more to read
         if self._pg.status != pq.ConnStatus.OK and (result is None or not result.error_field(DiagnosticField.SQLSTATE)):
             raise self._lost()
         return result
@@ -446,8 +462,8 @@ def _copy(file_format: FileFormat) -> tuple[str, str]:
     return "COPY (SELECT pg_catalog.row_to_json(q) FROM (", "\n) q) TO STDOUT (FORMAT text, ENCODING 'UTF8')"
 
 
-def _chunk(parts: "list[bytes | memoryview]", rows: int, *, is_json: bool) -> Chunk:
-    data = b"".join(parts)
+def _chunk(gathered: bytearray, rows: int, *, is_json: bool) -> Chunk:
+    data = bytes(gathered)
     if is_json:
         # COPY's text form has a backslash before each of its own. A line break within a row stands between the parts
         # of a value of type json, where a space does as well.
@@ -494,13 +510,19 @@ class _Arrivals:
 
     def __init__(self, descriptor: int) -> None:
         self._socket, self._sum = socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM), 1
+        self._is_counted = sys.platform == "linux" and self._has_info()
+
+    def _has_info(self) -> bool:
+        try:
+            return len(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)) >= _BYTES_RECEIVED + 8
+        except OSError:  # no TCP
+            return False
 
     def so_far(self) -> int:
-        if hasattr(socket, "TCP_INFO"):
+        if self._is_counted:
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-            if len(info) >= _BYTES_RECEIVED + 8:
-                (counted,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
-                return int(counted)
+            (counted,) = struct.unpack_from("Q", info, _BYTES_RECEIVED)
+            return int(counted)
         (waiting,) = struct.unpack("i", fcntl.ioctl(self._socket, termios.FIONREAD, b"\0\0\0\0"))
         self._sum += int(waiting)
         return self._sum
