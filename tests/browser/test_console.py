@@ -148,6 +148,35 @@ def test_export_when_all_rows_are_taken_along(sign_in: SignIn, granted: Granted,
     expect(page.locator("#editor .cm-content")).to_have_text("SELECT nothing FROM customers")
 
 
+def test_export_when_it_is_cancelled(sign_in: SignIn, granted: Granted) -> None:
+    page = sign_in("alice")
+    page.goto(f"/grants/{granted(WAREHOUSES, level='export')}/console/")
+    type_in(page, "SELECT n, repeat('x', 9999), pg_sleep(0.01) FROM generate_series(1, 100000) n")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    expect(page.locator("#running")).to_contain_text(re.compile(r"Export under way: [1-9][\d,]* rows"), timeout=30_000)
+    page.get_by_role("button", name="Cancel the export").click()
+    expect(page.locator("#past")).to_contain_text("cancelled", timeout=30_000)
+    assert download.value.failure()  # never as if it were whole
+
+
+def test_value_when_it_is_json_or_binary(sign_in: SignIn, granted: Granted) -> None:
+    page = sign_in("alice", color_scheme="dark")
+    page.goto(f"/grants/{granted(WAREHOUSES)}/console/")
+    run(page, """SELECT '{"a": {"n": 12345678901234567890123}, "b": [], "a": 1}'::json AS j, '\\x00ff41'::bytea AS b""")
+    page.locator(".grid").press("Enter")
+    value = page.locator("#panel [data-part=value]")
+    expect(value).to_have_text(
+        '{\n  "a": {\n    "n": 12345678901234567890123\n  },\n  "b": [],\n  "a": 1\n}', use_inner_text=True
+    )
+    page.locator(".grid").press("ArrowRight")
+    expect(value).to_contain_text("00 ff 41")
+    expect(value).to_contain_text("··A")
+    expect(page.locator("#panel [data-part=about]")).to_have_text("bytea, row 1, 3 bytes")
+    page.locator(".grid").press("Escape")
+    expect(page.locator("#panel")).to_be_hidden()
+
+
 def test_change_when_rolled_back_and_when_committed(sign_in: SignIn, granted: Granted) -> None:
     page = sign_in("alice")
     page.goto(f"/grants/{granted(WAREHOUSES, level='change')}/console/")
@@ -218,10 +247,10 @@ def test_one_off_when_rows_are_as_expected_or_not(sign_in: SignIn, rows: int, sa
     alice.get_by_role("button", name="Run it once").click()
     expect(alice.locator(".plain-answer, .notice").first).to_contain_text(says, ignore_case=True)
     alice.get_by_role("link", name="To the request").click()
-    expect(alice.locator("section", has_text="Exactly this will run")).to_contain_text(f"It ran and was {says}")
+    expect(alice.locator("section[aria-labelledby=statement-title]")).to_contain_text(f"It ran and was {says}")
     expect(alice.get_by_role("button", name="Run it once")).to_have_count(0)
     dana.reload()
-    expect(dana.locator("section", has_text="Exactly this will run")).to_contain_text(f"It ran and was {says}")
+    expect(dana.locator("section[aria-labelledby=statement-title]")).to_contain_text(f"It ran and was {says}")
 
 
 def test_console_when_tab_is_left_open_past_the_end(sign_in: SignIn, granted: Granted) -> None:

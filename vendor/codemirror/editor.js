@@ -1,6 +1,6 @@
 // What the portal uses of CodeMirror 6: one editor for SQL, and the colours for SQL that is only shown.
 // Bundled as the global `SqlEditor`; README.md says how.
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import { autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { PostgreSQL, sql } from "@codemirror/lang-sql";
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from "@codemirror/language";
@@ -116,7 +116,7 @@ export function create({ host, text = "", label, hint = "", schema = {}, onRun =
         editable.of(EditorView.editable.of(true)),
         typedOver,
         keymap.of([
-          { key: "Mod-Enter", preventDefault: true, run: () => (onRun(), true) },
+          { key: "Mod-Enter", preventDefault: true, run: (view) => (closeCompletion(view), onRun(), true) },
           ...closeBracketsKeymap,
           ...defaultKeymap.filter((binding) => binding.key !== "Mod-Enter"),
           ...historyKeymap,
