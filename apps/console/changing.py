@@ -8,7 +8,6 @@ Whatever goes wrong, it is rolled back, and the last event says so.
 """
 
 import select
-import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,11 +23,12 @@ from apps.accounts.models import User
 from apps.audit.body import rfc3339
 from apps.console import access, record
 from apps.console.access import Asked, Stopped, Watch
-from apps.console.errors import TooMany, Unavailable
+from apps.console.errors import Unavailable
 from apps.console.events import Begun, Done, Ended, Event, Failed, Tick, Why
 from apps.console.models import Change, ChangeStatus, Command, Kind
 from apps.console.record import Running, refusals_recorded
 from apps.console.showing import idle_seconds
+from apps.console.slots import Slots
 from apps.console.streams import Place, Step, Stream, key, parsed, refused
 from apps.core import clock
 from apps.core.errors import Conflict, Invalid, NotFound, PortalError
@@ -48,29 +48,7 @@ _WORDS: Final = frozenset({"run", "commit", "rollback"})
 _MAX_ONCE: Final = 40
 
 
-class _Slots:
-    """How many transactions this process holds."""
-
-    def __init__(self, most: int) -> None:
-        self._lock, self._left, self._most = threading.Lock(), most, most
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        with self._lock:
-            if not self._left:
-                raise TooMany(
-                    f"This process of the portal holds {self._most} open transactions already, and keeps its other "
-                    "threads for everybody else: try again in a moment, or run your statements in one go."
-                )
-            self._left -= 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._left += 1
-
-
-slots = _Slots(HELD_AT_MOST)
+transactions = Slots(HELD_AT_MOST, "open transactions", "or run your statements in one go")
 
 
 @dataclass
@@ -322,7 +300,7 @@ def _check_open(change: Change) -> None:
 def _hold(asked: Asked) -> Generator[Event, None, None]:
     use = access.usable(asked.actor, asked.grant_id, Kind.CHANGE)
     record.close_lost()
-    with slots.one(), _listener() as listener, access.session(use.grant) as (session, watch):
+    with transactions.one(), _listener() as listener, access.session(use.grant) as (session, watch):
         change, use = record.open_change(
             actor=asked.actor,
             grant_id=asked.grant_id,

@@ -13,6 +13,7 @@ from apps.console.errors import StatementFailed
 from apps.console.events import Why
 from apps.console.models import Kind, Statement
 from apps.console.record import Outcome, Running, refusals_recorded
+from apps.console.slots import Slots
 from apps.console.streams import explained, key, parsed
 from apps.core.errors import Invalid
 from apps.engines.base import EngineError
@@ -20,12 +21,16 @@ from apps.engines.postgresql import splitting
 from apps.engines.running import FileFormat
 
 MESSAGE_BYTES: Final = 512 * 1024 * 1024  # one row of a file
+AT_MOST: Final = 3  # by one process
 _BROKEN: Final = "This export broke off in the middle and is not whole."
 _TOLD_EVERY: Final = 1.0  # seconds between two words of progress
 _CONTENT_TYPES: Final = {
     FileFormat.CSV: "text/csv; charset=utf-8; header=present",
     FileFormat.JSONL: "application/jsonl; charset=utf-8",
 }
+
+
+files = Slots(AT_MOST, "exports", "when one of them is done")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +87,7 @@ def _file(
 ) -> Generator[bytes, None, None]:
     """Its first part is empty, and comes when the database has agreed."""
     use = access.usable(asked.actor, asked.grant_id, Kind.EXPORT)
-    with access.session(use.grant) as (session, watch):
+    with files.one(), access.session(use.grant) as (session, watch):
         where = Running(
             kind=Kind.EXPORT,
             pid=session.pid,

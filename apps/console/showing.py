@@ -19,6 +19,7 @@ from apps.engines.base import Level, TableName
 from apps.engines.postgresql import names
 from apps.grants.models import Grant
 from apps.requests import masked
+from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
 
 IDLE_SECONDS: Final = 240  # of an open transaction; the session look of a server would end it after five minutes
@@ -45,7 +46,7 @@ class TableShown:
     table: str
     name: str
     is_view: bool
-    kind: str  # table, view, … as the catalog has it; empty where it is gone from there
+    kind: str  # view where it is one, otherwise table
     columns: tuple[ColumnShown, ...]
     filters: tuple[str, ...] = ()  # rows that it is limited to: "region = 'EU'"
 
@@ -200,8 +201,6 @@ def one_off_of(request_id: str) -> OneOff | None:
     """For the page of a request that the viewer may see: its statement and what has happened to it."""
     grant = Grant.objects.filter(request=request_id).select_related("request").first()
     if grant is None:
-        from apps.requests.models import AccessRequest  # noqa: PLC0415
-
         request = AccessRequest.objects.filter(pk=request_id).first()
         if request is None or not request.statement:
             return None

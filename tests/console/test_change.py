@@ -215,8 +215,9 @@ def test_begin_when_the_connection_is_cut(people: Cast, grant: Grant, target: Ta
 def test_begin_when_the_process_holds_too_many(people: Cast, grant: Grant, monkeypatch: pytest.MonkeyPatch) -> None:
     from apps.console import changing
     from apps.console.errors import TooMany
+    from apps.console.slots import Slots
 
-    monkeypatch.setattr(changing, "slots", changing._Slots(0))
+    monkeypatch.setattr(changing, "transactions", Slots(0, "open transactions", "or not"))
 
     with pytest.raises(TooMany, match="open transactions"):
         console.begin(actor=people.alice, grant_id=grant.pk)

@@ -128,3 +128,17 @@ def test_export_when_the_level_is_query(people: Cast) -> None:
 def test_export_when_the_format_is_unknown(people: Cast, grant: Any) -> None:
     with pytest.raises(Invalid, match="csv, jsonl"):
         taken(people, grant, "SELECT 1", file_format="../../etc/passwd")
+
+
+def test_export_when_the_process_holds_too_many(people: Cast, grant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from apps.console import exporting
+    from apps.console.errors import TooMany
+    from apps.console.slots import Slots
+
+    monkeypatch.setattr(exporting, "files", Slots(1, "exports", "or not"))
+
+    first = console.export(actor=people.alice, grant_id=grant.pk, sql="SELECT 1")
+    with pytest.raises(TooMany, match="holds 1 exports"):
+        taken(people, grant, "SELECT 1")
+    first.content.close()  # type: ignore[attr-defined]
+    assert taken(people, grant, "SELECT 1 AS n") == b"n\n1\n"

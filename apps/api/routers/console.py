@@ -60,11 +60,6 @@ def export(
     made = console.export(
         actor=user_of(request), grant_id=grant_id, sql=body.sql, file_format=format, address=address_of(request)
     )
-    return file_of(made)
-
-
-def file_of(made: console.Export) -> StreamingHttpResponse:
-    """For pages as well."""
     headers = {
         "Content-Disposition": f'attachment; filename="{made.name}"',
         "Cache-Control": "no-store",

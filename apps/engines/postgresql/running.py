@@ -359,7 +359,7 @@ class Session:
             # Its last word may still be there: why it closes the connection.
             if self._pg.transaction_status == pq.TransactionStatus.UNKNOWN and not self._pg.is_busy():
                 result = self._pg.get_result()
-                if result is not None and result.status == ExecStatus.FATAL_ERROR:
+                if result is not None and result.error_field(DiagnosticField.SQLSTATE):
                     raise _error_of(result, is_lost=True) from error
             raise self._lost() from error
 
