@@ -67,12 +67,15 @@ const fresh = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) =
 
 async function post(url, fields) {
   const headers = { "X-CSRFToken": token, Accept: "application/json, application/x-ndjson" };
-  const response = await fetch(url, { method: "POST", headers, body: new URLSearchParams(fields), redirect: "error" });
+  const response = await fetch(url, { method: "POST", headers, body: new URLSearchParams(fields), redirect: "manual" });
   if (response.ok) return response;
+  if (response.type === "opaqueredirect") throw refusal({ sentence: "You are signed out. Take your text along, load this page again and sign in." });
   const json = (response.headers.get("Content-Type") || "").startsWith("application/json");
   const told = json ? await response.json() : { sentence: "The portal refused this. Load the page again; you may have to sign in." };
-  throw Object.assign(new Error(told.sentence), { told });
+  throw refusal(told);
 }
+
+const refusal = (told) => Object.assign(new Error(told.sentence), { told });
 
 // Reads events, one a line, until the answer ends; an answer that breaks off throws.
 async function listen(url, fields, heard) {

@@ -27,7 +27,7 @@ function tick() {
     clock.classList.toggle("over", left <= 0);
     if (left <= 0 && !clock.dataset.over) {
       clock.dataset.over = "yes";
-      const page = clock.closest("[data-when-due]") || document.getElementById("page");
+      const page = document.getElementById("page");
       if (page && window.htmx) window.setTimeout(() => htmx.trigger(page, "due"), 700);
     }
   }
