@@ -33,11 +33,12 @@ soak: $(VENV)/installed-dev ## Break everything everywhere, for long: make soak 
 story: $(VENV)/installed ## Walk the whole way against a running demo, by API and psql
 	$(BIN)/python tests/story/walk.py --url http://127.0.0.1:$(PORT) --data '$(DATA)'
 
-bench: $(VENV)/installed ## Measure life, console, ends and masking; the first two need a running demo
+bench: $(VENV)/installed-dev ## Measure life, console, ends, masking and the grid; the first two need a running demo
 	$(BIN)/python benchmarks/bench_life.py --data '$(DATA)' --grants 20 --rounds 10
 	$(BIN)/python benchmarks/bench_console.py --data '$(DATA)' --port $(PORT)
 	$(BIN)/python benchmarks/bench_ends.py
 	$(BIN)/python benchmarks/bench_masking.py --rows 200000
+	$(BIN)/python benchmarks/bench_grid.py
 
 lint: $(VENV)/installed-dev ## Check style and which room imports which
 	$(BIN)/ruff check .

@@ -15,8 +15,8 @@ from apps.portal import names
 from apps.portal.words import LEVELS
 from apps.requests.services import Ask
 
-# How a grant can be used in this portal; the form asks only where there is a choice.
-CONNECTIONS = (Connection.DIRECT,)
+# How a grant can be used; first the one that is offered: it adds nothing to the risk.
+CONNECTIONS = (Connection.CONSOLE, Connection.DIRECT)
 PRESETS = (15, 60, 240, 480)
 _REASON_TO_COME = "(not given yet)"
 _MOMENT = "%Y-%m-%dT%H:%M"
@@ -44,7 +44,7 @@ class AskForm(RefusableForm):
     tables = forms.CharField(required=False)
     level = forms.ChoiceField(choices=[(level.value, LEVELS[level][0]) for level in Level], initial=Level.QUERY.value)
     connection = forms.ChoiceField(
-        choices=[(way.value, way.label) for way in CONNECTIONS], initial=Connection.DIRECT.value
+        choices=[(way.value, way.label) for way in CONNECTIONS], initial=CONNECTIONS[0].value
     )
     minutes = forms.IntegerField(
         initial=60,
@@ -58,6 +58,10 @@ class AskForm(RefusableForm):
     )
     reason = forms.CharField(required=False)
     ticket = forms.CharField(required=False)
+    statement = forms.CharField(required=False, strip=False)
+    expected_rows = forms.IntegerField(
+        required=False, error_messages={"invalid": "Give the expected rows as a whole number, or leave it empty."}
+    )
     break_glass = forms.BooleanField(required=False)
 
     def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
@@ -73,6 +77,11 @@ class AskForm(RefusableForm):
         ticked = self["unmask"].value()
         return tuple(_of_tables(ticked, self.names)) if ticked else ()
 
+    def clean_statement(self) -> str:
+        """Browsers send the ends of lines as CR LF, whatever was typed."""
+        text: str = self.cleaned_data["statement"]
+        return text.replace("\r\n", "\n") if text.strip() else ""
+
     def ask(self, *, draft: bool = False) -> Ask:
         """After is_valid(). A draft may still lack its reason: the preview does not depend on it."""
         given = self.cleaned_data
@@ -87,6 +96,8 @@ class AskForm(RefusableForm):
             starts_at=starts_at,
             reason=given["reason"] or (_REASON_TO_COME if draft else ""),
             ticket=given["ticket"],
+            statement=given["statement"],
+            expected_rows=given["expected_rows"],
             break_glass=given["break_glass"],
         )
 

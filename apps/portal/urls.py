@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.portal.views import ask, grants, health, home, notifications, record, requests, revoking
+from apps.portal.views import ask, console, grants, health, home, notifications, record, requests, revoking
 
 app_name = "portal"
 urlpatterns = [
@@ -22,6 +22,18 @@ urlpatterns = [
     path("grants/", grants.index, name="grants"),
     path("grants/<str:grant_id>/", grants.show, name="grant"),
     path("grants/<str:grant_id>/credential/", grants.credential, name="credential"),
+    path("grants/<str:grant_id>/console/", console.console, name="console"),
+    path("grants/<str:grant_id>/console/now/", console.now, name="console_now"),
+    path("grants/<str:grant_id>/console/run/", console.run, name="console_run"),
+    path("grants/<str:grant_id>/console/export/", console.export, name="console_export"),
+    path("grants/<str:grant_id>/console/change/", console.begin, name="console_begin"),
+    path("grants/<str:grant_id>/console/change/<str:transaction_id>/", console.say, name="console_say"),
+    path("grants/<str:grant_id>/console/change/<str:transaction_id>/beat/", console.beat, name="console_beat"),
+    path("grants/<str:grant_id>/explain/", console.explain, name="explain"),
+    path("grants/<str:grant_id>/once/", console.run_once, name="run_once"),
+    path("grants/<str:grant_id>/console/cancel/<str:statement_id>/", console.cancel, name="console_cancel"),
+    path("grants/<str:grant_id>/login/", grants.login, name="login_check"),
+    path("grants/<str:grant_id>/reset/", grants.reset, name="reset_password"),
     path("grants/<str:grant_id>/extend/", requests.extend, name="extend"),
     path("grants/<str:grant_id>/release/", grants.release, name="release"),
     path("grants/<str:grant_id>/revoke/", grants.revoke, name="revoke"),

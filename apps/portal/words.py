@@ -43,7 +43,10 @@ CONNECTIONS: Final[dict[str, tuple[str, str]]] = {
         "With a credential of your own",
         "For psql, DBeaver or an ORM. Row caps and download limits cannot hold there, so it adds to the risk.",
     ),
-    Connection.CONSOLE: ("In the portal's console", "Run SQL in the browser, under the same limits."),
+    Connection.CONSOLE: (
+        "In the portal's console",
+        "Run SQL in the browser, or by the jit command. Row caps hold, each statement is recorded.",
+    ),
 }
 RISK_BARS: Final[dict[str, int]] = {level: number for number, level in enumerate(RiskLevel, start=1)}
 RISK_FACTORS: Final[dict[str, str]] = {

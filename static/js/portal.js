@@ -159,6 +159,15 @@ function setUpAsking(form) {
   if ("fresh" in form.dataset && split(box.value).length) document.addEventListener("DOMContentLoaded", changed);
 }
 
+// Statements that are only shown get their colours; their text stays the same to the letter.
+function colour() {
+  if (!window.SqlEditor) return;
+  for (const text of document.querySelectorAll("pre[data-sql]:not([data-coloured])")) {
+    text.dataset.coloured = "yes";
+    SqlEditor.colour(text);
+  }
+}
+
 // Menus close when one clicks elsewhere or presses Escape.
 function closeMenus(except) {
   for (const menu of document.querySelectorAll("details.menu[open]")) if (menu !== except) menu.open = false;
@@ -186,7 +195,7 @@ function showSpare(button) {
 
 // A form is sent once, however often its button is pressed.
 document.addEventListener("submit", (event) => {
-  if (event.defaultPrevented) return;
+  if (event.defaultPrevented || "again" in event.target.dataset) return;
   if (event.target.dataset.sent) event.preventDefault();
   event.target.dataset.sent = "yes";
 });
@@ -206,5 +215,7 @@ function offerZone() {
 const asking = document.getElementById("ask");
 if (asking) setUpAsking(asking);
 offerZone();
+document.addEventListener("DOMContentLoaded", colour);
+document.addEventListener("htmx:afterSettle", colour);
 tick();
 window.setInterval(tick, 1000);

@@ -56,6 +56,7 @@ def fill_in(page: Page, database: str, *, minutes: int, reason: str) -> None:
         page.get_by_label("Find a table by its name").fill(table.split(".")[1])
         page.locator(f'input[name=pick][value="{table}"]').check()
     expect(page.locator("#chosen li")).to_have_count(2)
+    page.locator("input[name=connection][value=direct]").check()
     page.get_by_label("Minutes", exact=True).fill(str(minutes))
     page.get_by_label("Reason").fill(reason)
 
@@ -145,6 +146,7 @@ def test_story_when_values_of_masked_columns_are_asked_for(sign_in: SignIn) -> N
     alice.locator(f'input[name=unmask][value="{STAYS}"]').check()
     expect(alice.locator("#preview")).to_contain_text("then the data owner")
     expect(alice.locator("input[name=unmask]:checked")).to_have_count(2)
+    alice.locator("input[name=connection][value=direct]").check()
     alice.get_by_label("Minutes", exact=True).fill("5")
     alice.get_by_label("Reason").fill("Letters come back")
     alice.get_by_role("button", name="Ask for access").click()
@@ -187,6 +189,7 @@ def test_story_when_scripts_are_off(sign_in: SignIn) -> None:
     alice.get_by_role("button", name="Find tables").click()
     alice.locator(f'input[name=pick][value="{TABLES[1]}"]').check()
     alice.get_by_label("Names of tables").fill(TABLES[0])
+    alice.locator("input[name=connection][value=direct]").check()
     alice.get_by_label("Minutes", exact=True).fill("5")
     alice.get_by_label("Reason").fill("Without scripts")
     alice.get_by_role("button", name="Check what would happen").click()

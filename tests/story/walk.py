@@ -20,6 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 DONE = {"ended", "failed"}
+_OURS = ("JITPORTAL_", "DATABASE_", "EMAIL_", "DJANGO_")  # of whoever runs this, and not of the demo
 
 
 class Broken(Exception):
@@ -28,10 +29,11 @@ class Broken(Exception):
 
 def manage(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A manage.py command on the running demo."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
-        env={**os.environ, "JITPORTAL_DATA": str(data)},
+        env={**clean, "JITPORTAL_DATA": str(data)},
         capture_output=True,
         text=True,
         check=False,

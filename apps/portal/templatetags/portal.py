@@ -11,7 +11,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from apps.catalog.names import quoted
+from apps.catalog.names import quoted, quoted_part
 from apps.grants.models import Grant
 from apps.grants.sessions import use_in_words
 from apps.portal import icons, words
@@ -20,6 +20,8 @@ from apps.requests.models import AccessRequest
 register = template.Library()
 register.filter("span", words.span)
 register.filter("quoted", quoted)
+register.filter("quoted_part", quoted_part)
+register.filter("mask_words", words.mask)
 register.filter("use", use_in_words)
 register.simple_tag(icons.icon, name="icon")
 
@@ -95,6 +97,12 @@ def risk(level: str) -> SafeString:
 @register.filter
 def factor_name(name: str) -> str:
     return words.RISK_FACTORS.get(name, name.replace("_", " ").capitalize())
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """`12,345`."""
+    return f"{number:,}"
 
 
 @register.filter

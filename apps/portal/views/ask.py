@@ -187,6 +187,9 @@ def _initial(user: User, given: QueryDict) -> dict[str, Any]:
         "unmask": [quoted_column(table, column) for table, column in first.effective.unmask],
         "level": first.level,
         "minutes": first.minutes,
+        "connection": first.connection,
+        "statement": first.statement,
+        "expected_rows": first.expected_rows,
         "reason": first.reason if first.requester_id == user.pk else "",
         "ticket": first.ticket,
     }

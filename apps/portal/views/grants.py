@@ -12,6 +12,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.accounts.adminsite import person
 from apps.accounts.models import User
 from apps.accounts.signing import address_of
+from apps.console import services as console
+from apps.console.errors import Unavailable
 from apps.core.errors import NotFound
 from apps.grants import services as grants
 from apps.grants.models import Grant
@@ -53,10 +55,33 @@ def credential(request: HttpRequest, grant_id: str) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseRedirect(_path(grant))
     shown = grants.credential(actor=user, grant_id=grant_id, address=address_of(request))
-    context = {"grant": grant, "shown": shown, "psql": _psql(shown), "reached": reached(grant.evidence)}
+    ways = grants.ways(shown, service=grant.database.slug)
+    context = {"grant": grant, "shown": shown, "ways": ways, "reached": reached(grant.evidence)}
     response = render(request, "portal/credential.html", context)
     response["Cache-Control"] = "no-store"
     return response
+
+
+@require_POST
+def login(request: HttpRequest, grant_id: str) -> HttpResponse:
+    """Whether the target lets the login in with the password that is shown; its holder may have changed it there."""
+    grant = _visible(person(request), grant_id)
+    problem, offers_reset = "", False
+    try:
+        console.check_login(actor=person(request), grant_id=grant_id)
+    except Unavailable as error:
+        problem, offers_reset = error.sentence, error.offers_reset
+    context = {"grant": grant, "problem": problem, "offers_reset": offers_reset}
+    return render(request, "portal/login_check.html", context)
+
+
+@require_POST
+def reset(request: HttpRequest, grant_id: str) -> HttpResponse:
+    user = person(request)
+    grant = _visible(user, grant_id)
+    grants.reset_password(actor=user, grant_id=grant_id, address=address_of(request))
+    messages.success(request, "The password that the portal shows is being set again. It takes a moment.")
+    return HttpResponseRedirect(_path(grant))
 
 
 @require_POST
@@ -87,20 +112,3 @@ def _visible(user: User, grant_id: str) -> Grant:
 
 def _path(grant: Grant) -> str:
     return reverse("portal:request", args=[grant.request_id])
-
-
-def _psql(shown: grants.Credential) -> str:
-    """Without the password: a command line is read by others, and kept by the shell. psql asks for it."""
-    words = {"host": shown.host, "port": str(shown.port), "dbname": shown.database, "user": shown.username}
-    return f'psql "{" ".join(f"{name}={_conninfo(word)}" for name, word in words.items())}"'
-
-
-def _conninfo(word: str) -> str:
-    """Quoted for libpq where it must be, and then for a shell's double quotes."""
-    if word and not set(word) - _PLAIN:
-        return word
-    inner = word.replace("\\", "\\\\").replace("'", "\\'")
-    return "".join(f"\\{letter}" if letter in '\\"$`' else letter for letter in f"'{inner}'")
-
-
-_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-")

@@ -16,6 +16,7 @@ from apps.accounts.models import User
 from apps.approvals import services as approvals
 from apps.audit import services as audit
 from apps.catalog.names import quoted, quoted_column
+from apps.console.services import one_off_of
 from apps.core.errors import NotFound, PortalError
 from apps.grants import services as grants
 from apps.grants.entitlement import waits
@@ -237,8 +238,9 @@ def _page(
     outdated, put_off = _outdated(row), _put_off(row, around.now)
     more, longer = asked(row, grant, user, around.now), outcome(row)
     told = [part.state for part in (more, longer) if part]
+    once = one_off_of(row.pk) if row.statement else None
     state = state_of(
-        row.status, row.scope_digest, route, _seen(grant), late, (outdated, put_off), told, seen(row, grant)
+        row.status, row.scope_digest, route, _seen(grant), late, (outdated, put_off), told, seen(row, grant), repr(once)
     )
     if is_unchanged(request, state):
         return HttpResponse(status=204)
@@ -252,6 +254,7 @@ def _page(
         "narrowed": row.scope != row.asked_scope,
         "route": route,
         "grant": grant,
+        "once": once,
         "late": late,
         "outdated": outdated,
         "put_off": put_off,
