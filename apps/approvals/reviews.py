@@ -28,14 +28,18 @@ from apps.requests.states import RequestStatus
 MAX_COMMENT: Final = 2_000
 
 
-def break_glass(*, actor: User, ask: Ask, stepped_up_at: datetime | None) -> AccessRequest:
+def break_glass(
+    *, actor: User, ask: Ask, stepped_up_at: datetime | None, idempotency_key: str | None = None
+) -> AccessRequest:
     """Ask for access at once. The answer's status says what became of it: approved, or denied by the policy.
 
     `stepped_up_at` is when `actor` proved anew who they are (accounts.stepping_up), never what they say about it.
-    Raises StepUpNeeded where that does not count, and what submit() does.
+    The same key with the same body returns the first request. Raises StepUpNeeded where that does not count, and what
+    submit() does.
     """
     with requests.refusals_recorded(actor, ask):
-        return _break_glass(actor=actor, ask=replace(ask, break_glass=True), stepped_up_at=stepped_up_at)
+        asked = replace(ask, break_glass=True)
+        return _break_glass(actor=actor, ask=asked, stepped_up_at=stepped_up_at, idempotency_key=idempotency_key)
 
 
 def close_review(*, actor: User, request_id: str, verdict: str, comment: str) -> Review:
@@ -64,8 +68,12 @@ def is_over(request: AccessRequest) -> bool:
 
 
 @verb
-def _break_glass(*, actor: User, ask: Ask, stepped_up_at: datetime | None) -> AccessRequest:
-    request = requests.enter(actor=actor, ask=ask, stepped_up_at=stepped_up_at)
+def _break_glass(
+    *, actor: User, ask: Ask, stepped_up_at: datetime | None, idempotency_key: str | None
+) -> AccessRequest:
+    request = requests.enter(actor=actor, ask=ask, stepped_up_at=stepped_up_at, idempotency_key=idempotency_key)
+    if Review.objects.filter(request=request).exists():
+        return request  # sent twice: it is the first one
     if request.status == RequestStatus.APPROVED and stepped_up_at is not None:
         review = Review.objects.create(request=request, opened_at=request.submitted_at)
         audit.record(

@@ -1,5 +1,7 @@
 """The form: what it shows, what it says before and after, and that nothing typed is lost."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -21,6 +23,16 @@ def test_ask_when_all_is_well_goes_to_the_request(people: Cast) -> None:
     assert answer.status_code == 302
     assert answer["Location"] == f"/requests/{row.pk}/"
     assert row.requester == people.alice
+
+
+def test_ask_when_the_form_is_sent_twice_makes_one_request(people: Cast) -> None:
+    client = signed_in(people.alice)
+    once = re.search(r'name="once" value="(\w+)"', client.get("/ask/").content.decode())[1]  # type: ignore[index]
+    answers = [client.post("/ask/", fields(once=once)) for _ in range(2)]
+    row = AccessRequest.objects.get()
+    assert [answer["Location"] for answer in answers] == [f"/requests/{row.pk}/"] * 2
+    client.post("/ask/", fields(once=once, reason="After going back, for something else."))
+    assert AccessRequest.objects.count() == 2
 
 
 def test_ask_when_only_ticked_without_scripts(people: Cast) -> None:

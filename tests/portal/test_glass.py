@@ -53,6 +53,14 @@ def page(user: User, path: str = "/") -> str:
     return str(answer.content.decode())
 
 
+def test_break_glass_when_the_form_is_sent_twice_is_one_access_with_one_review(on_call: Cast) -> None:
+    client = signed_in(on_call.alice)
+    step_up(client, on_call.alice)
+    for _ in range(2):
+        client.post("/ask/", fields(break_glass="on", minutes="30", once="k3v5x2m7qa"))
+    assert AccessRequest.objects.count() == Review.objects.count() == 1
+
+
 def test_form_offers_it_to_those_who_may_and_to_nobody_else(on_call: Cast) -> None:
     offered = page(on_call.alice, "/ask/")
     assert "It is an emergency" in offered

@@ -1,6 +1,8 @@
 """Asking for access: the form, the search for tables, and what would happen, before it does."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -19,6 +21,7 @@ from apps.catalog.models import Column, Database, DatabaseQuerySet, is_masked
 from apps.catalog.names import quoted, quoted_column, quoted_part
 from apps.catalog.tables import PAGE, SchemaSummary, schemas_of, search
 from apps.core.errors import PortalError
+from apps.core.ids import new_id
 from apps.engines.base import TableName
 from apps.policies.facts import Outcome
 from apps.portal import words
@@ -26,10 +29,12 @@ from apps.portal.forms import CONNECTIONS, PRESETS, AskForm
 from apps.portal.masked import Masking, masking_of
 from apps.requests import services as requests
 from apps.requests.models import AccessRequest
+from apps.requests.services import Ask
 
 _CARDS: Final = 8  # more databases than this are a list to choose from
 _SCHEMAS: Final = 8  # shown above what was found
 _LAST_OFFSET: Final = 1_000_000
+_ONCE: Final = 40  # letters
 _DRAFT: Final = "ask_draft"  # in the session: the fields, urlencoded
 
 
@@ -88,11 +93,20 @@ def _sent(request: HttpRequest, user: User, form: AskForm) -> HttpResponse:
 
 
 def _submitted(request: HttpRequest, user: User, form: AskForm) -> AccessRequest:
-    if not form.cleaned_data["break_glass"]:
-        return requests.submit(actor=user, ask=form.ask())
-    made = approvals.break_glass(actor=user, ask=form.ask(), stepped_up_at=stepped_up_at(request))
+    asked = form.ask()
+    key = _once(request, asked)
+    if not asked.break_glass:
+        return requests.submit(actor=user, ask=asked, idempotency_key=key)
+    made = approvals.break_glass(actor=user, ask=asked, stepped_up_at=stepped_up_at(request), idempotency_key=key)
     request.session.pop(_DRAFT, None)
     return made
+
+
+def _once(request: HttpRequest, asked: Ask) -> str | None:
+    """A form that is sent twice as it is makes one request; filled in anew after going back, it makes another."""
+    once = request.POST.get("once", "")[:_ONCE]
+    told = json.dumps(asdict(asked), sort_keys=True, default=str)
+    return f"{once}:{hashlib.sha256(told.encode()).hexdigest()}" if once else None
 
 
 def _to_step_up(request: HttpRequest) -> HttpResponse:
@@ -150,6 +164,7 @@ def _page(
         form = AskForm(initial={name: form[name].value() for name in form.fields})
     context: dict[str, Any] = {
         "form": form,
+        "once": request.POST.get("once") or form.data.get("once") or new_id(),
         "databases": databases,
         "as_cards": len(databases) <= _CARDS,
         "chosen": chosen,
