@@ -142,3 +142,11 @@ def test_export_when_the_process_holds_too_many(people: Cast, grant: Any, monkey
         taken(people, grant, "SELECT 1")
     first.content.close()  # type: ignore[attr-defined]
     assert taken(people, grant, "SELECT 1 AS n") == b"n\n1\n"
+
+
+def test_export_when_one_row_is_more_than_is_taken(people: Cast, grant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.console.exporting.MESSAGE_BYTES", 4 << 20)
+
+    assert len(taken(people, grant, "SELECT repeat('x', 3000000) AS x FROM generate_series(1, 5)")) > 15_000_000
+    with pytest.raises(StatementFailed, match="larger than 4 MiB"):
+        taken(people, grant, "SELECT repeat('x', 300000000) AS x")

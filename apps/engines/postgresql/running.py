@@ -134,6 +134,8 @@ class Session:
                 case ExecStatus.SINGLE_TUPLE:
                     if gathered.is_first:
                         yield self._header(result)
+                    if _size(result) > self._most:
+                        raise self._too_large()
                     if not gathered.add(result) and caps.stops:
                         yield from gathered.take()
                         self._stop_early()
@@ -235,6 +237,8 @@ class Session:
             lines, length = self._lines(gathered)
             rows += lines
             if length == 0:
+                if not lines and self._since_row and self._arrivals.so_far() - self._since_row > self._most:
+                    raise self._too_large()
                 self._wait()
                 self._consume()
             elif length < 0:
@@ -347,12 +351,7 @@ class Session:
                 raise
 
     def _consume(self) -> None:
-        arrived = self._arrivals.so_far()
-        self._since_row = self._since_row or arrived
-        if arrived - self._since_row > self._most:
-            self.close()
-            limit = f"{self._most // (1 << 20)} MiB"
-            raise TooLarge(f"One row is larger than {limit}, so that the connection was cut: select less of it.")
+        self._since_row = self._since_row or self._arrivals.so_far()
         try:
             self._pg.consume_input()
         except psycopg.Error as error:
@@ -362,6 +361,14 @@ class Session:
                 if result is not None and result.error_field(DiagnosticField.SQLSTATE):
                     raise _error_of(result, is_lost=True) from error
             raise self._lost() from error
+        # What has come and is not yet one whole row.
+        if self._arrivals.so_far() - self._since_row > self._most and self._pg.is_busy():
+            raise self._too_large()
+
+    def _too_large(self) -> TooLarge:
+        self.close()
+        limit = f"{self._most // (1 << 20)} MiB"
+        return TooLarge(f"One row is larger than {limit}, so that the connection was cut: select less of it.")
 
     def _lost(self) -> TargetUnavailable:
         self._connection.close()
@@ -449,6 +456,10 @@ class _Gathered:
         if self._rows:
             yield Batch(tuple(self._rows), tuple(self._cut))
         self._rows, self._cut, self._batch_bytes = [], [], 0
+
+
+def _size(result: "pq.abc.PGresult") -> int:
+    return sum(len(result.get_value(0, column) or b"") for column in range(result.nfields))
 
 
 def _finish(result: "pq.abc.PGresult", gathered: _Gathered) -> Finish:
