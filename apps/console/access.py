@@ -31,6 +31,16 @@ CUT_AFTER: Final = 5.0  # seconds after a wish to cancel, or the time of a state
 _OVER: Final = "Your access has ended: nothing more runs. Ask for access again if you still need it."
 
 
+# What a statement needs of its grant; the rest is read when it is asked for, as rows are wide and statements many.
+_READ: Final = (
+    *("request", "login", "scope", "scope_digest", "scope_role", "password", "status", "starts_at", "expires_at"),
+    *("database__slug", "database__datname", "database__environment"),
+    *("database__console_rows", "database__console_seconds", "database__keeps_literals"),
+    *("server__host", "server__port", "server__tls", "server__maintenance_database", "server__ca_certificate"),
+    *("server__idle_seconds", "holder__is_active", "holder__emergency_until"),
+)
+
+
 class Stopped(Exception):
     """What the watch raises: the statement must end, whatever the target does."""
 
@@ -70,7 +80,7 @@ class Usable:
 
 def own(actor: User, grant_id: str, *, lock: bool = False) -> Grant:
     """One's own grant, in whatever state. Raises NotFound for what `actor` may not see, NotAllowed for others'."""
-    found = Grant.objects.select_related("database", "server", "holder").defer("evidence", "proof")
+    found = Grant.objects.select_related("database", "server", "holder").only(*_READ)
     # Along with it what every statement asks, so that it is one question.
     restored = Exists(Continuity.objects.filter(confirmed_at=None))
     grants = found.annotate(asked_at=clock.in_sql(), only_looks=restored)
