@@ -63,13 +63,15 @@ function setUpEditor() {
 
 // Asking the server -----------------------------------------------------------------------------------------
 
+const SIGNED_OUT = "You are signed out, and nothing runs until you have signed in. Your text stays here: copy it, then load this page again.";
+
 const fresh = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 async function post(url, fields) {
   const headers = { "X-CSRFToken": token, Accept: "application/json, application/x-ndjson" };
   const response = await fetch(url, { method: "POST", headers, body: new URLSearchParams(fields), redirect: "manual" });
   if (response.ok) return response;
-  if (response.type === "opaqueredirect") throw refusal({ sentence: "You are signed out. Take your text along, load this page again and sign in." });
+  if (response.type === "opaqueredirect") throw refusal({ sentence: SIGNED_OUT });
   const json = (response.headers.get("Content-Type") || "").startsWith("application/json");
   const told = json ? await response.json() : { sentence: "The portal refused this. Load the page again; you may have to sign in." };
   throw refusal(told);
@@ -377,6 +379,11 @@ function setUp() {
     }
   });
   document.addEventListener("htmx:afterSettle", look);
+  document.addEventListener("htmx:beforeOnLoad", (event) => {
+    if (!event.detail.xhr.getResponseHeader("HX-Redirect")) return;
+    event.preventDefault(); // to the door, and what was typed would be gone
+    tell("bad", SIGNED_OUT);
+  });
   window.addEventListener("beforeunload", (event) => { if (open) event.preventDefault(); });
   window.setInterval(() => { say(); if (!over) look(); }, 500);
   buttons();

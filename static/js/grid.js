@@ -140,6 +140,7 @@ export class ResultGrid {
     const number = element("div", "grid-number");
     number.setAttribute("role", "rowheader");
     row.append(number);
+    row.cells = new Map(); // by column
     this.space.append(row);
     return row;
   }
@@ -151,20 +152,31 @@ export class ResultGrid {
     row.classList.toggle("odd", number % 2 === 1);
     row.firstChild.textContent = String(number + 1);
     row.firstChild.style.width = `${this.gutter}px`;
-    const wanted = this.range.last - this.range.first;
-    while (row.childElementCount - 1 > wanted) row.lastChild.remove();
-    while (row.childElementCount - 1 < wanted) {
-      const cell = element("div", "grid-cell");
-      cell.setAttribute("role", "gridcell");
-      cell.append("");
-      row.append(cell);
+    const { first, last } = this.range;
+    const free = [];
+    for (const [column, cell] of row.cells) if (column < first || column >= last) { free.push(cell); row.cells.delete(column); }
+    // Where the same row only shows other columns, what stays in sight stays as it is.
+    const known = row.number === number && row.values === this.rows[number];
+    row.number = number;
+    row.values = this.rows[number];
+    for (let column = first; column < last; column += 1) {
+      let cell = row.cells.get(column);
+      if (cell && known && cell.lefts === this.lefts) continue;
+      if (!cell) {
+        cell = free.pop() || this.emptyCell(row);
+        row.cells.set(column, cell);
+      }
+      this.write(cell, row.values[column], number, column);
     }
-    const values = this.rows[number];
-    let cell = row.firstChild;
-    for (let column = this.range.first; column < this.range.last; column += 1) {
-      cell = cell.nextSibling;
-      this.write(cell, values[column], number, column);
-    }
+    for (const cell of free) cell.remove();
+  }
+
+  emptyCell(row) {
+    const cell = element("div", "grid-cell");
+    cell.setAttribute("role", "gridcell");
+    cell.append("");
+    row.append(cell);
+    return cell;
   }
 
   write(cell, value, row, column) {
@@ -205,8 +217,7 @@ export class ResultGrid {
   }
 
   cellAt(row, column) {
-    const drawn = this.drawn.get(row);
-    return drawn?.children[column - this.range.first + 1] ?? null;
+    return this.drawn.get(row)?.cells.get(column) ?? null;
   }
 
   /** Makes a cell the one that keys act on, and brings it into sight. */

@@ -113,6 +113,15 @@ def test_run_when_statement_is_wrong_or_marked(sign_in: SignIn, granted: Granted
     expect(page.locator(".grid-cell")).to_have_text(["42"])
 
 
+def test_run_when_the_session_is_over(sign_in: SignIn, granted: Granted) -> None:
+    page = sign_in("alice")
+    page.goto(f"/grants/{granted(WAREHOUSES)}/console/")
+    page.context.clear_cookies(name="jitportal_session")
+    run(page, "SELECT 'kept'")
+    expect(page.locator("#tell")).to_contain_text("You are signed out")
+    expect(page.locator("#editor .cm-content")).to_have_text("SELECT 'kept'")
+
+
 def test_cancel_when_statement_sleeps(sign_in: SignIn, granted: Granted) -> None:
     page = sign_in("alice")
     page.goto(f"/grants/{granted(WAREHOUSES)}/console/")
@@ -178,16 +187,17 @@ def test_value_when_it_is_json_or_binary(sign_in: SignIn, granted: Granted) -> N
 
 
 def test_change_when_rolled_back_and_when_committed(sign_in: SignIn, granted: Granted) -> None:
-    page = sign_in("alice")
-    page.goto(f"/grants/{granted(WAREHOUSES, level='change')}/console/")
-    update = "UPDATE logistics.warehouses SET city = 'Seen in a test' WHERE id = 5"
-    look = "SELECT count(*) FROM logistics.warehouses WHERE city = 'Seen in a test'"
+    page, grant = sign_in("alice"), granted(WAREHOUSES, level="change")
+    page.goto(f"/grants/{grant}/console/")
+    update = f"UPDATE logistics.warehouses SET city = '{grant}' WHERE id = 4"
+    look = f"SELECT count(*) FROM logistics.warehouses WHERE city = '{grant}'"
     run(page, update)
     expect(page.locator("#tell")).to_contain_text("Begin a transaction first")
 
     for end, count in (("Roll back", "0"), ("Commit", "1")):
         page.get_by_role("button", name="Begin a transaction").click()
         expect(page.locator("#transaction")).to_be_visible()
+        expect(page.locator("html")).to_have_class("in-transaction")
         run(page, update)
         expect(page.locator("#affected")).to_have_text("1 row affected so far.")
         run(page, "SELECT broken")
@@ -209,7 +219,7 @@ def test_change_when_its_tab_is_closed(sign_in: SignIn, granted: Granted) -> Non
     expect(other.locator("#transaction")).to_be_visible()
     run(
         other,
-        "UPDATE logistics.warehouses SET city = 'Never seen' WHERE id = 4",
+        "UPDATE logistics.warehouses SET city = 'Never seen' WHERE id = 2",
     )
     other.close()
     expect(page.locator("#past")).to_contain_text("rolled back", timeout=60_000)
@@ -272,13 +282,13 @@ def test_console_when_tab_is_left_open_past_the_end(sign_in: SignIn, granted: Gr
 
 
 def test_console_when_scripts_are_off(sign_in: SignIn, granted: Granted) -> None:
-    page = sign_in("alice", java_script_enabled=False)
-    page.goto(f"/grants/{granted(WAREHOUSES, level='change')}/console/")
+    page, grant = sign_in("alice", java_script_enabled=False), granted(WAREHOUSES, level="change")
+    page.goto(f"/grants/{grant}/console/")
     page.get_by_label("SQL", exact=True).fill("SELECT NULL AS nothing, '' AS blank, '<b>' AS tag")
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.locator(".result-table tbody td")).to_have_text(["NULL", "empty text", "<b>"])
-    update = "UPDATE logistics.warehouses SET city = 'Without scripts' WHERE id = 3"
-    look = "SELECT count(*) FROM logistics.warehouses WHERE city = 'Without scripts'"
+    update = f"UPDATE logistics.warehouses SET city = '{grant}' WHERE id = 3"
+    look = f"SELECT count(*) FROM logistics.warehouses WHERE city = '{grant}'"
     tries = (
         ("Try it out, roll back", "", "0"),
         ("Run and commit", "5", "0"),
