@@ -21,7 +21,7 @@ from django.db import IntegrityError, connection, transaction
 
 from apps.accounts.models import User
 from apps.audit.body import rfc3339
-from apps.console import access, record
+from apps.console import access, record, slots
 from apps.console.access import Asked, Stopped, Watch
 from apps.console.errors import Unavailable
 from apps.console.events import Begun, Done, Ended, Event, Failed, Tick, Why
@@ -195,7 +195,7 @@ def _whole(
 ) -> Generator[Event, None, None]:
     use = access.usable(asked.actor, asked.grant_id, kind)
     record.close_lost()
-    with access.session(use.grant) as (session, watch):
+    with slots.streams.one(), access.session(use.grant) as (session, watch):
         change, use = record.open_change(
             actor=asked.actor,
             grant_id=asked.grant_id,
@@ -323,7 +323,7 @@ def _check_open(change: Change) -> None:
 def _hold(asked: Asked) -> Generator[Event, None, None]:
     use = access.usable(asked.actor, asked.grant_id, Kind.CHANGE)
     record.close_lost()
-    with transactions.one(), _listener() as listener, access.session(use.grant) as (session, watch):
+    with transactions.one(), slots.streams.one(), _listener() as listener, access.session(use.grant) as target:
         change, use = record.open_change(
             actor=asked.actor,
             grant_id=asked.grant_id,
@@ -331,10 +331,10 @@ def _hold(asked: Asked) -> Generator[Event, None, None]:
             takes_commands=True,
             address=asked.address,
         )
-        held = _Open(asked, change, session, watch)
+        held = _Open(asked, change, *target)
         with _closed(held):
             yield _begun(held, use)
-            session.begin(use.seconds, read_only=False)
+            held.session.begin(use.seconds, read_only=False)
             yield from _serve(held, listener, idle=idle_seconds(use.grant))
     yield held.ended()
 

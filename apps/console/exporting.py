@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Final
 
 from apps.accounts.models import User
-from apps.console import access, record
+from apps.console import access, record, slots
 from apps.console.access import Asked, Stopped
 from apps.console.errors import StatementFailed, Unavailable
 from apps.console.events import Why
@@ -96,7 +96,7 @@ def _file(
 ) -> Generator[bytes, None, None]:
     """Its first part is empty, and comes when the database has agreed."""
     use = access.usable(asked.actor, asked.grant_id, Kind.EXPORT)
-    with files.one(), access.session(use.grant) as (session, watch):
+    with files.one(), slots.streams.one(), access.session(use.grant) as (session, watch):
         where = Running(
             kind=Kind.EXPORT,
             pid=session.pid,

@@ -53,12 +53,12 @@ _BYTES_RECEIVED: Final = 128  # where struct tcp_info has tcpi_bytes_received
 _BEGIN: Final = (
     "BEGIN {mode}; SET LOCAL statement_timeout = {ms}; SET LOCAL bytea_output = 'hex'; SET LOCAL DateStyle = 'ISO';"
     " SET LOCAL lock_timeout = {ms}; SET LOCAL idle_in_transaction_session_timeout = 0;"
-    " SET LOCAL standard_conforming_strings = on;"
+    " SET LOCAL standard_conforming_strings = on; SET LOCAL client_encoding = 'UTF8';"
     " SAVEPOINT {savepoint}"
 )
 _SAVEPOINT: Final = "jitportal_before"
 # Strings end where splitting.py says, whatever the person has set since.
-_AS_READ: Final = "SET LOCAL standard_conforming_strings = on"
+_AS_READ: Final = "SET LOCAL standard_conforming_strings = on; SET LOCAL client_encoding = 'UTF8'"
 # Whoever writes to pg_authid (1260), in whatever way, keeps its lock until the end of the transaction.
 _CHANGES_LOGINS: Final = (
     "SELECT '1' FROM pg_catalog.pg_locks WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "
