@@ -17,6 +17,7 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.http import HttpRequest
+from oauthlib.oauth2.rfc8628.errors import AccessDenied
 
 from apps.accounts.models import ApiToken, TokenScope, User
 from apps.accounts.tokens import create_token
@@ -76,8 +77,9 @@ def poll(request: HttpRequest) -> tuple[User, Asking]:
         said = cache.get(_key(device_code))
         user, _ = device_codes.poll_device_code(request)
         cache.delete(_key(device_code))
-    asking = Asking(**said) if said else Asking("", "", [])
-    return user, asking
+    if said is None:  # what was confirmed is not known any more, and must not become more than it was
+        raise AccessDenied
+    return user, Asking(**said)
 
 
 def issue(*, user: User, asking: Asking, address: str) -> tuple[ApiToken, str]:

@@ -21,7 +21,7 @@ from django.db import IntegrityError, connection, transaction
 
 from apps.accounts.models import User
 from apps.audit.body import rfc3339
-from apps.console import access, record
+from apps.console import access, record, slots
 from apps.console.access import Asked, Stopped, Watch
 from apps.console.errors import Unavailable
 from apps.console.events import Begun, Done, Ended, Event, Failed, Tick, Why
@@ -34,7 +34,7 @@ from apps.core import clock
 from apps.core.errors import Conflict, Invalid, NotFound, PortalError
 from apps.core.texts import checked
 from apps.core.verbs import verb
-from apps.engines.base import EngineError
+from apps.engines.base import EngineError, Level
 from apps.engines.postgresql import splitting
 from apps.engines.postgresql.running import Session
 from apps.engines.running import StatementError
@@ -46,6 +46,8 @@ TICK_SECONDS: Final = 3.0
 HELD_AT_MOST: Final = 4  # by one process, which serves others with the threads that are left
 _WORDS: Final = frozenset({"run", "commit", "rollback"})
 _MAX_ONCE: Final = 40
+_COUNTED: Final = frozenset((word,) for word in ("INSERT", "UPDATE", "DELETE", "MERGE"))
+_UNCOUNTABLE: Final = frozenset((word,) for word in ("DO", "CALL", "TRUNCATE"))
 
 
 transactions = Slots(HELD_AT_MOST, "open transactions", "or run your statements in one go")
@@ -64,6 +66,8 @@ class _Open:
     why: Why | None = Why.GONE
     sentence: str = "The page went away, so everything was rolled back."
     failed: Failed | None = None  # the statement that failed last
+    counts: bool = False  # whether the number of affected rows decides
+    uncounted: bool = False  # then: a statement wrote other rows than it says
 
     def roll_back(self, why: Why | None, sentence: str) -> None:
         self.status, self.why, self.sentence = ChangeStatus.ROLLED_BACK, why, sentence
@@ -93,6 +97,7 @@ class _Open:
                 yield self.failed
                 return False
             last: Event | None = None
+            before = self._written(one)
             place = Place(number=number, total=len(statements), prepare=self.session.go_on, command=command)
             for last in step.events(row, use, one, place):
                 if isinstance(last, Done):
@@ -102,7 +107,18 @@ class _Open:
                 self.failed = last
                 self._take_back()
                 return False
+            self._see_written(one, last, before)
         return True
+
+    def _written(self, one: splitting.Statement) -> int:
+        """Asked only where what a statement says of itself may not be all that it does."""
+        return self.session.written() if self.counts and one.words[:1] not in _COUNTED else 0
+
+    def _see_written(self, one: splitting.Statement, last: Event | None, before: int) -> None:
+        if not self.counts or not isinstance(last, Done) or one.words[:1] in _COUNTED:
+            return
+        wrote = self._written(one) - before
+        self.uncounted = self.uncounted or one.words[:1] in _UNCOUNTABLE or wrote != _changed(last)
 
     def _take_back(self) -> None:
         """After a failure the transaction goes on as it was before it; a lost connection is seen by whoever goes on."""
@@ -179,7 +195,7 @@ def _whole(
 ) -> Generator[Event, None, None]:
     use = access.usable(asked.actor, asked.grant_id, kind)
     record.close_lost()
-    with access.session(use.grant) as (session, watch):
+    with slots.streams.one(), access.session(use.grant) as (session, watch):
         change, use = record.open_change(
             actor=asked.actor,
             grant_id=asked.grant_id,
@@ -188,13 +204,20 @@ def _whole(
             expected_rows=expected_rows,
             address=asked.address,
         )
-        held = _Open(asked, change, session, watch)
+        held = _Open(asked, change, session, watch, counts=expected_rows is not None)
         with _closed(held):
             yield _begun(held, use)
-            session.begin(use.seconds, read_only=False)
+            # Also an approved statement only reads where the access is at a level that only reads.
+            session.begin(use.seconds, read_only=use.scope.level is not Level.CHANGE)
             if not (yield from held.steps(statements, kind=kind, once=asked.once)):
                 held.roll_back(
                     held.failed.why if held.failed else Why.SQL, "A statement failed, so everything was rolled back."
+                )
+            elif held.uncounted:
+                held.roll_back(
+                    Why.COUNT,
+                    "A statement wrote rows that it does not count, so that they cannot be compared with the "
+                    "expected number: everything was rolled back.",
                 )
             elif expected_rows is not None and held.affected != expected_rows:
                 held.roll_back(
@@ -300,7 +323,7 @@ def _check_open(change: Change) -> None:
 def _hold(asked: Asked) -> Generator[Event, None, None]:
     use = access.usable(asked.actor, asked.grant_id, Kind.CHANGE)
     record.close_lost()
-    with transactions.one(), _listener() as listener, access.session(use.grant) as (session, watch):
+    with transactions.one(), slots.streams.one(), _listener() as listener, access.session(use.grant) as target:
         change, use = record.open_change(
             actor=asked.actor,
             grant_id=asked.grant_id,
@@ -308,10 +331,10 @@ def _hold(asked: Asked) -> Generator[Event, None, None]:
             takes_commands=True,
             address=asked.address,
         )
-        held = _Open(asked, change, session, watch)
+        held = _Open(asked, change, *target)
         with _closed(held):
             yield _begun(held, use)
-            session.begin(use.seconds, read_only=False)
+            held.session.begin(use.seconds, read_only=False)
             yield from _serve(held, listener, idle=idle_seconds(use.grant))
     yield held.ended()
 

@@ -7,9 +7,9 @@ from time import monotonic
 from typing import Final
 
 from apps.accounts.models import User
-from apps.console import access, record
+from apps.console import access, record, slots
 from apps.console.access import Asked, Stopped
-from apps.console.errors import StatementFailed
+from apps.console.errors import StatementFailed, Unavailable
 from apps.console.events import Why
 from apps.console.models import Kind, Statement
 from apps.console.record import Outcome, Running, refusals_recorded
@@ -61,6 +61,15 @@ class _Content:
         self._parts.close()
 
 
+def check_ends_are_told(protocol: str) -> None:
+    """Raise Unavailable where a file that breaks off looks like one that has ended."""
+    if protocol == "HTTP/1.0":
+        raise Unavailable(
+            "This came by HTTP/1.0, in which a file that breaks off looks whole. Let whatever stands in front of the "
+            "portal speak HTTP/1.1 to it."
+        )
+
+
 @refusals_recorded
 def export(
     *, actor: User, grant_id: str, sql: str, file_format: str = "csv", address: str = "", once: str | None = None
@@ -87,7 +96,7 @@ def _file(
 ) -> Generator[bytes, None, None]:
     """Its first part is empty, and comes when the database has agreed."""
     use = access.usable(asked.actor, asked.grant_id, Kind.EXPORT)
-    with files.one(), access.session(use.grant) as (session, watch):
+    with files.one(), slots.streams.one(), access.session(use.grant) as (session, watch):
         where = Running(
             kind=Kind.EXPORT,
             pid=session.pid,
@@ -100,6 +109,7 @@ def _file(
         opened.append(row)
         watch.follow(row, use.seconds)
         began, told, digest, outcome = monotonic(), monotonic(), hashlib.sha256(), Outcome(bytes=0)
+        broken: StatementFailed | None = None
         try:
             session.begin(use.seconds, read_only=True)
             for chunk in session.copy_out(one.text, file_format, MESSAGE_BYTES):
@@ -117,9 +127,7 @@ def _file(
             outcome.failed(failed.why, failed.sentence, failed.sqlstate)
             # Once rows are on their way nobody reads this but a log, where values do not belong.
             sentence = failed.sentence if outcome.bytes == 0 or failed.why is not Why.SQL else _BROKEN
-            raise StatementFailed(
-                sentence, why=failed.why.value, sqlstate=failed.sqlstate, position=failed.position
-            ) from error
+            broken = StatementFailed(sentence, why=failed.why.value, sqlstate=failed.sqlstate, position=failed.position)
         except Exception:
             outcome.failed(Why.LOST, "It failed unexpectedly.")
             raise
@@ -127,3 +135,5 @@ def _file(
             outcome.rows = max(0, outcome.rows)
             outcome.elapsed_ms = int((monotonic() - began) * 1000)
             record.finish(statement=row, outcome=outcome)
+        if broken is not None:
+            raise broken  # here, where the database's own words are no part of its traceback

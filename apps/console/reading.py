@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from functools import partial
 
 from apps.accounts.models import User
-from apps.console import access
+from apps.console import access, slots
 from apps.console.access import Asked
 from apps.console.events import Event
 from apps.console.models import Kind
@@ -37,7 +37,7 @@ def explain(*, actor: User, grant_id: str, address: str = "") -> Stream:
 
 def _read(asked: Asked, statements: Sequence[Statement], *, kind: Kind = Kind.QUERY) -> Generator[Event, None, None]:
     use = access.usable(asked.actor, asked.grant_id, kind)
-    with access.session(use.grant) as held:
+    with slots.streams.one(), access.session(use.grant) as held:
         session, _ = held
         for number, one in enumerate(statements, start=1):
             where = Running(

@@ -24,7 +24,7 @@ from apps.engines.postgresql.splitting import without_literals
 from apps.grants.models import Grant
 from apps.grants.record import record
 
-MAX_AT_ONCE: Final = 4  # statements of one grant: a login has ten connections
+MAX_AT_ONCE: Final = 4  # statements of one person, under all their access: each holds a thread of the portal
 PER_MINUTE: Final = 120  # statements of one person
 _LOST_AFTER: Final = timedelta(seconds=60)  # past the latest moment at which somebody would have said how it ended
 _BATCH: Final = 50
@@ -166,14 +166,14 @@ def _identity(grant: Grant) -> dict[str, Json]:
 
 def _check_load(actor: User, use: Usable) -> None:
     lately = Q(person=actor, started_at__gt=use.now - timedelta(minutes=1))
-    runs = Q(grant=use.grant, status=StatementStatus.RUNNING, deadline_at__gt=use.now)
+    runs = Q(person=actor, status=StatementStatus.RUNNING, deadline_at__gt=use.now)
     counted = Statement.objects.filter(lately | runs).aggregate(
         lately=Count("pk", filter=lately), running=Count("pk", filter=runs)
     )
     if counted["lately"] >= PER_MINUTE:
         raise TooMany(f"You have started {PER_MINUTE} statements within a minute: wait for a moment.")
     if counted["running"] >= MAX_AT_ONCE:
-        raise TooMany(f"{MAX_AT_ONCE} statements run under this access already: cancel one, or wait for it.")
+        raise TooMany(f"You have {MAX_AT_ONCE} statements running already: cancel one, or wait for it.")
 
 
 @verb

@@ -13,7 +13,7 @@ have been changed, see grants.reset_password()).
 from apps.console.access import check_login
 from apps.console.cancelling import cancel
 from apps.console.changing import BEAT_SECONDS, beat, begin, change, run_approved, say
-from apps.console.exporting import Export, export
+from apps.console.exporting import Export, check_ends_are_told, export
 from apps.console.reading import explain, query, run
 from apps.console.record import close_lost
 from apps.console.showing import (
@@ -46,6 +46,7 @@ __all__ = [
     "begin",
     "cancel",
     "change",
+    "check_ends_are_told",
     "check_login",
     "close_lost",
     "explain",

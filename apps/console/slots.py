@@ -27,3 +27,7 @@ class Slots:
         finally:
             with self._lock:
                 self._left += 1
+
+
+# Whatever runs, of whichever kind: a process of eight threads always has two for pages, and for taking access away.
+streams = Slots(6, "running statements and open transactions", "or cancel one of yours")

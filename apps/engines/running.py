@@ -117,7 +117,13 @@ class LoginSession(Protocol):
         """All rows of one query as a file. The first item comes when the database has agreed; it may be empty."""
 
     def commit(self) -> None:
-        """Returns when the server has said that it is committed. StatementError: it was rolled back instead."""
+        """Returns when the server has said that it is committed. StatementError: it was not.
+
+        What has changed a login or a password, in whatever way, is not committed.
+        """
+
+    def written(self) -> int:
+        """Rows that the transaction has written until now, whoever of its statements did it, and how."""
 
     def rollback(self) -> None: ...
 

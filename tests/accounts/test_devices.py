@@ -163,6 +163,16 @@ def test_poll_when_the_person_left_meanwhile(alice: User, dana: User) -> None:
     assert not ApiToken.objects.exists()
 
 
+def test_poll_when_what_was_confirmed_is_forgotten(alice: User) -> None:
+    """It never becomes more than was confirmed."""
+    made = begin(Client(), scope="read")
+    decide(signed_in(alice), made["user_code"])
+    cache.delete(devices._key(made["device_code"]))
+
+    assert poll(Client(), made["device_code"]).json()["error"] == "access_denied"
+    assert not ApiToken.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("body", "error"),
     [

@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.console import services as console
+from apps.console import slots
 from apps.console.errors import TooMany
 from apps.console.models import Statement
 from apps.core.errors import Conflict, NotAllowed
@@ -37,6 +38,28 @@ def test_run_when_too_many_run(people: Cast) -> None:
         console.run(actor=people.alice, grant_id=grant.pk, sql="SELECT 1")
     for run in runs:
         run.close()
+    assert done(list(console.run(actor=people.alice, grant_id=grant.pk, sql="SELECT 1"))).tag == "SELECT 1"
+
+
+def test_run_when_too_many_run_under_other_access(people: Cast) -> None:
+    """Threads of the portal are what is short, whatever access they serve."""
+    first, second = live(people), live(people, tables=("sales.customers",))
+    runs = [console.run(actor=people.alice, grant_id=first.pk, sql="SELECT 1") for _ in range(4)]
+
+    with pytest.raises(TooMany, match="4 statements"):
+        console.run(actor=people.alice, grant_id=second.pk, sql="SELECT 1")
+    for run in runs:
+        run.close()
+
+
+def test_run_when_the_process_has_no_thread_to_spare(people: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    grant = live(people)
+    monkeypatch.setattr(slots, "streams", slots.Slots(1, "running statements", "or not"))
+    run = console.run(actor=people.alice, grant_id=grant.pk, sql="SELECT 1")
+
+    with pytest.raises(TooMany, match="holds 1 running statements"):
+        console.run(actor=people.alice, grant_id=grant.pk, sql="SELECT 1")
+    run.close()
     assert done(list(console.run(actor=people.alice, grant_id=grant.pk, sql="SELECT 1"))).tag == "SELECT 1"
 
 

@@ -97,6 +97,17 @@ def test_change_when_it_is_tried_out_and_committed(people: Cast) -> None:
     )
 
 
+def test_change_when_all_results_together_are_large(people: Cast) -> None:
+    grant = live(people, level="change", tables=("stock.products",))
+    one = "SELECT repeat('x', 60000) FROM generate_series(1, 200)"
+
+    body = post(people.alice, f"/grants/{grant.pk}/change", {"sql": ";".join([one] * 3), "commit": False}).json()
+
+    assert [result["truncated"] for result in body["results"]] == [False, True, True]
+    assert len(str(body)) < 17 * 1024 * 1024
+    assert "16 MiB" in body["results"][2]["sentence"]
+
+
 def test_run_when_a_statement_was_approved(people: Cast) -> None:
     sql = "UPDATE stock.products SET title = title WHERE id = -1"
     row = request(people, level="change", tables=("stock.products",), statement=sql, expected_rows=1)

@@ -242,3 +242,60 @@ def test_close_lost_when_the_process_has_died(people: Cast, grant: Grant) -> Non
     assert entries(grant, "change.ended")[0].facts["outcome"] == "unknown"
     run.close()
     assert Change.objects.get().status == "rolled_back"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER ROLE CURRENT_USER PASSWORD 'known to me'",
+        "DO $$ BEGIN EXECUTE 'ALTER RO' || 'LE CURRENT_USER PASS' || 'WORD ''known to me'''; END $$",
+    ],
+)
+def test_change_when_it_sets_the_password_of_its_login(people: Cast, grant: Grant, sql: str) -> None:
+    """Whoever knew it would run what is in no record."""
+    events = list(console.change(actor=people.alice, grant_id=grant.pk, sql=sql, commit=True))
+
+    end = ended(events)
+    assert (end.committed, end.why) == (False, Why.SQL)
+    assert "passwords are not changed here" in end.sentence
+    console.check_login(actor=people.alice, grant_id=grant.pk)
+
+
+def test_change_when_put_off_until_commit(people: Cast, grant: Grant, target: TargetServer, shelf: Any) -> None:
+    with target.admin(people.shop.datname) as admin:
+        admin.execute(
+            "CREATE FUNCTION stock.late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "EXECUTE 'ALTER ROLE CURRENT_USER PASSWORD ''known to me'''; RETURN NULL; END $$"
+        )
+        admin.execute(
+            "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON stock.products DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION stock.late()"
+        )
+        try:
+            events = list(console.change(actor=people.alice, grant_id=grant.pk, sql=UPDATE, commit=True))
+        finally:
+            admin.execute("DROP FUNCTION stock.late CASCADE")
+
+    assert ended(events).committed is False
+    assert shelf() == ["old"] * 3
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH gone AS (DELETE FROM stock.products RETURNING 1) SELECT 1",
+        "WITH gone AS (DELETE FROM stock.products WHERE id > 1 RETURNING 1) DELETE FROM stock.products WHERE false",
+        "DO $$ BEGIN DELETE FROM stock.products; END $$",
+    ],
+)
+def test_change_when_it_writes_more_than_it_counts(people: Cast, grant: Grant, shelf: Any, sql: str) -> None:
+    run = console.change(actor=people.alice, grant_id=grant.pk, sql=sql, commit=True, expected_rows=0)
+
+    assert (ended(list(run)).committed, shelf()) == (False, ["old"] * 3)
+
+
+def test_change_when_it_reads_and_counts(people: Cast, grant: Grant, shelf: Any) -> None:
+    sql = "SELECT count(*) FROM stock.products; WITH two AS (SELECT 2 AS id) " + UPDATE
+    run = console.change(actor=people.alice, grant_id=grant.pk, sql=sql, commit=True, expected_rows=2)
+
+    assert (ended(list(run)).committed, shelf()) == (True, ["old", "new", "new"])

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import traceback
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from apps.core.errors import Invalid, NotAllowed
 from tests.console.scene import entries, live
 from tests.factories import Cast
 from tests.grants.stage import after
+from tests.support.people import signed_in
 from tests.support.targets import TargetServer
 
 ODD = r"""
@@ -97,6 +99,26 @@ def test_export_when_it_fails_in_the_middle(people: Cast, grant: Any) -> None:
     row = Statement.objects.get()
     assert (row.status, row.sha256) == ("failed", "")
     assert (row.rows or 0) > 1000
+
+
+def test_export_when_the_error_quotes_a_value(people: Cast, grant: Any) -> None:
+    sql = "SELECT CASE n WHEN 200000 THEN ('zoe' || n)::int END, repeat('x', 50) FROM generate_series(1, 300000) n"
+    made = console.export(actor=people.alice, grant_id=grant.pk, sql=sql)
+
+    with pytest.raises(StatementFailed) as failure:
+        for _ in made.content:
+            pass
+    assert "zoe" not in "".join(traceback.format_exception(failure.value))
+
+
+def test_export_when_its_end_could_not_be_told(people: Cast, grant: Any) -> None:
+    """By HTTP/1.0 a file ends where the connection does."""
+    path = f"/grants/{grant.pk}/console/export/"
+    answer = signed_in(people.alice).post(path, {"sql": "SELECT 1"}, SERVER_PROTOCOL="HTTP/1.0")
+
+    assert answer.status_code == 503
+    assert "HTTP/1.1" in answer.content.decode()
+    assert not Statement.objects.exists()
 
 
 def test_export_when_the_reader_goes_away(people: Cast, grant: Any) -> None:

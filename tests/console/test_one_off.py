@@ -8,7 +8,7 @@ from apps.console import services as console
 from apps.console.events import Why
 from apps.core.errors import Conflict, Invalid, NotAllowed
 from apps.requests.services import Ask, preview
-from tests.console.scene import done, entries, live, rows
+from tests.console.scene import done, entries, failed, live, rows
 from tests.console.test_change import ended, shelf
 from tests.factories import Cast
 
@@ -49,6 +49,14 @@ def test_run_approved_when_other_rows_are_affected(people: Cast, shelf: Any) -> 
     assert (ended(events).committed, ended(events).why) == (False, Why.COUNT)
     assert "3 rows were affected and 1 expected" in ended(events).sentence
     assert shelf() == ["old"] * 3
+
+
+def test_run_approved_when_the_level_only_reads(people: Cast) -> None:
+    grant = live(people, tables=("stock.products",), statement="ALTER ROLE CURRENT_USER SET work_mem = '8MB'")
+
+    events = list(console.run_approved(actor=people.alice, grant_id=grant.pk))
+
+    assert (ended(events).committed, failed(events).sqlstate) == (False, "25006")
 
 
 def test_explain_when_the_statement_tries_to_run(people: Cast, shelf: Any) -> None:

@@ -122,6 +122,7 @@ def test_run_when_columns_are_too_many(people: Cast) -> None:
         "LISTEN x",
         "NOTIFY x",
         "SELECT pg_notify('a', 'b')",
+        "SELECT U&\"\\0070g_notify\"('a', 'b')",
         "SET ROLE postgres",
         "SET SESSION AUTHORIZATION postgres",
         "BEGIN",
@@ -184,6 +185,27 @@ def test_run_when_values_of_statements_are_not_kept(people: Cast) -> None:
 
     row = Statement.objects.get()
     assert disclosed_texts([row.entry_id or 0], "statement") == {row.entry_id: "SELECT $ WHERE $ =   $"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 --\r, (SELECT max(email) FROM customers) --\n",  # to the server a comment ends with CR as well
+        # In GBK the last byte of the letter takes the backslash to itself, so that the string ends sooner.
+        "SET client_encoding = 'GBK'; SELECT E'表\\', (SELECT max(email) FROM customers), '' AS \"x\"",
+        "SET standard_conforming_strings = off; SELECT 'a\\'', (SELECT max(email) FROM customers), 'b'",
+    ],
+)
+def test_run_when_values_are_not_kept_and_it_hides_what_it_reads(people: Cast, sql: str) -> None:
+    grant = live(people)
+    Database.objects.filter(pk=grant.database_id).update(keeps_literals=False)
+
+    events = list(console.run(actor=people.alice, grant_id=grant.pk, sql=sql))
+
+    row = Statement.objects.order_by("started_at", "pk").last()
+    assert row is not None
+    told = disclosed_texts([row.entry_id or 0], "statement")[row.entry_id or 0]
+    assert "email" in told or failed(events).sqlstate == "42601"
 
 
 def test_run_when_a_column_is_masked(people: Cast, target: TargetServer) -> None:

@@ -1,6 +1,7 @@
 """Running statements under live access of one's own, as its login; each is recorded before it runs."""
 
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -23,6 +24,7 @@ from apps.api.schemas import (
 from apps.console import services as console
 from apps.console.errors import StatementFailed, Unavailable
 from apps.console.events import Columns, Done, Ended, Event, Failed, Rows, Started, Why
+from apps.console.streams import SHOWN_BYTES
 from apps.core.errors import Conflict
 
 router = Router(tags=["console"])
@@ -57,6 +59,7 @@ def export(
     format: Literal["csv", "jsonl"] = "csv",  # noqa: A002 - the name in the contract
 ) -> StreamingHttpResponse:
     """All rows of one statement as a file, at level export. NULL is an empty field, an empty text is `""`."""
+    console.check_ends_are_told(request.META.get("SERVER_PROTOCOL", ""))
     made = console.export(
         actor=user_of(request), grant_id=grant_id, sql=body.sql, file_format=format, address=address_of(request)
     )
@@ -84,7 +87,7 @@ def change(request: HttpRequest, response: HttpResponse, grant_id: str, body: Ch
         expected_rows=body.expected_rows,
         address=address_of(request),
     )
-    return _changed(list(run))
+    return _changed(run)
 
 
 @router.post("/grants/{grant_id}/explain", response=PlanOut, auth=Token(TokenScope.USE))
@@ -100,7 +103,7 @@ def run_approved(request: HttpRequest, response: HttpResponse, grant_id: str) ->
     """Run the approved statement of my access, once, in one transaction."""
     response["Cache-Control"] = "no-store"
     run = console.run_approved(actor=user_of(request), grant_id=grant_id, address=address_of(request))
-    return _changed(list(run))
+    return _changed(run)
 
 
 @router.get("/grants/{grant_id}/statements", response=PastPage, auth=Token(TokenScope.READ))
@@ -154,10 +157,20 @@ def _result(events: list[Event]) -> dict[str, Any]:
     }
 
 
-def _changed(events: list[Event]) -> dict[str, Any]:
-    """What a transaction did, statement by statement; what failed is told, as its rollback is an answer."""
-    results, current, error = list[dict[str, Any]](), list[Event](), None
+def _changed(events: Iterable[Event]) -> dict[str, Any]:
+    """What a transaction did, statement by statement; what failed is told, as its rollback is an answer.
+
+    Rows of all statements together are no more than those of one may be: they are all held until the end.
+    """
+    results, current, error, room = list[dict[str, Any]](), list[Event](), None, SHOWN_BYTES
+    event: Event | None = None
     for event in events:
+        if isinstance(event, Rows):
+            room -= _weight(event)
+            if room < 0:
+                continue
+        if isinstance(event, Done) and room < 0 and event.rows:
+            event = _left_out(event)  # noqa: PLW2901 - the same, with what has become of its rows
         if isinstance(event, Started):
             current = [event]
         elif isinstance(event, Done):
@@ -166,7 +179,7 @@ def _changed(events: list[Event]) -> dict[str, Any]:
             error = event
         else:
             current.append(event)
-    ended = events[-1]
+    ended = event
     if not isinstance(ended, Ended):
         raise _refusal(error) if error else Unavailable("What became of this is not known yet: look at the history.")
     failed = {key: value for key, value in error.to_json().items() if key != "event"} if error else None
@@ -178,6 +191,16 @@ def _changed(events: list[Event]) -> dict[str, Any]:
         "why": ended.why,
         "sentence": ended.sentence,
     }
+
+
+def _weight(event: Rows) -> int:
+    return sum(len(value or "") + 8 for row in event.rows for value in row)
+
+
+def _left_out(done: Done) -> Done:
+    megabytes = SHOWN_BYTES // (1 << 20)
+    sentence = f"Not all rows are here: the results of one call hold {megabytes} MiB at most."
+    return replace(done, truncated=True, why=Why.BYTES, sentence=sentence)
 
 
 def _refusal(event: Failed) -> Exception:

@@ -6,6 +6,7 @@ hostile: what it sends is bounded here, and what it sends unasked is dropped.
 
 import fcntl
 import logging
+import re
 import select
 import socket
 import struct
@@ -52,9 +53,24 @@ _BYTES_RECEIVED: Final = 128  # where struct tcp_info has tcpi_bytes_received
 _BEGIN: Final = (
     "BEGIN {mode}; SET LOCAL statement_timeout = {ms}; SET LOCAL bytea_output = 'hex'; SET LOCAL DateStyle = 'ISO';"
     " SET LOCAL lock_timeout = {ms}; SET LOCAL idle_in_transaction_session_timeout = 0;"
+    " SET LOCAL standard_conforming_strings = on; SET LOCAL client_encoding = 'UTF8';"
     " SAVEPOINT {savepoint}"
 )
 _SAVEPOINT: Final = "jitportal_before"
+# Strings end where splitting.py says, whatever the person has set since.
+_AS_READ: Final = "SET LOCAL standard_conforming_strings = on; SET LOCAL client_encoding = 'UTF8'"
+# Whoever writes to pg_authid (1260), in whatever way, keeps its lock until the end of the transaction.
+_CHANGES_LOGINS: Final = (
+    "SELECT '1' FROM pg_catalog.pg_locks WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() "
+    "AND relation OPERATOR(pg_catalog.=) 1260::pg_catalog.oid "
+    "AND mode OPERATOR(pg_catalog.=) 'RowExclusiveLock'::pg_catalog.text"
+)
+_WRITTEN: Final = (
+    "SELECT pg_catalog.sum(n_tup_ins OPERATOR(pg_catalog.+) n_tup_upd OPERATOR(pg_catalog.+) n_tup_del)"
+    "::pg_catalog.text FROM pg_catalog.pg_stat_xact_user_tables"
+)
+_SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")  # it is recorded: nothing else passes as one
+_MOST_AFFECTED: Final = (1 << 63) - 1
 _ENDS_SESSION: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
 
 
@@ -121,7 +137,9 @@ class Session:
 
     def go_on(self, seconds: float) -> None:
         ms = max(1, int(seconds * 1000))
-        again = f"RELEASE SAVEPOINT {_SAVEPOINT}; SET LOCAL statement_timeout = {ms}; SAVEPOINT {_SAVEPOINT}"
+        again = (
+            f"RELEASE SAVEPOINT {_SAVEPOINT}; SET LOCAL statement_timeout = {ms}; {_AS_READ}; SAVEPOINT {_SAVEPOINT}"
+        )
         self._simple(again)
 
     def execute(self, text: str, caps: Caps) -> Iterator[Header | Batch | Finish]:
@@ -182,9 +200,20 @@ class Session:
         self._simple(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
 
     def commit(self) -> None:
+        # What was put off until COMMIT happens now, so that it is looked at as well.
+        self._simple("SET CONSTRAINTS ALL IMMEDIATE")
+        if self.ask(_CHANGES_LOGINS, []):
+            raise StatementError(
+                "Logins and their passwords are not changed here: whoever knew the password would pass by the console"
+            )
         tag = self._simple("COMMIT")
         if tag != "COMMIT":
             raise StatementError("The transaction had failed, and the server rolled it back.")
+
+    def written(self) -> int:
+        """Rows that this transaction has written until now, as the server counts them, triggers' included."""
+        ((counted,),) = self.ask(_WRITTEN, [])
+        return int(counted or 0)
 
     def rollback(self) -> None:
         self._simple("ROLLBACK")
@@ -463,7 +492,8 @@ def _size(result: "pq.abc.PGresult") -> int:
 
 
 def _finish(result: "pq.abc.PGresult", gathered: _Gathered) -> Finish:
-    return Finish(gathered.rows, result.command_tuples, _text(result.command_status) or "", gathered.capped)
+    affected = None if result.command_tuples is None else min(result.command_tuples, _MOST_AFFECTED)
+    return Finish(gathered.rows, affected, _text(result.command_status) or "", gathered.capped)
 
 
 def _copy(file_format: FileFormat) -> tuple[str, str]:
@@ -490,7 +520,9 @@ def _error_of(result: "pq.abc.PGresult", *, before: int = 0, is_lost: bool = Fal
         return (_text(result.error_field(field)) or "")[:2000]
 
     state, place = told(DiagnosticField.SQLSTATE), told(DiagnosticField.STATEMENT_POSITION)
-    position = int(place) - 1 - before if place.isdigit() else None
+    if not _SQLSTATE.fullmatch(state):
+        state = ""
+    position = int(place) - 1 - before if place.isascii() and place.isdigit() else None
     return StatementError(
         told(DiagnosticField.MESSAGE_PRIMARY) or "The server reported an error without a word.",
         sqlstate=state,

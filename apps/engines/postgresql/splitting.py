@@ -14,7 +14,7 @@ from typing import Final
 _TOKEN: Final = re.compile(
     r"""
       (?P<space>\s+)
-    | (?P<comment>--[^\n]*|/\*)
+    | (?P<comment>--[^\n\r]*|/\*)
     | (?P<string>[eE]'(?:[^'\\]|''|\\.)*'?|(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*'?)
     | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")*"?)
     | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$)
@@ -25,6 +25,7 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _SPEAKS_OF_NOTIFYING: Final = re.compile(r"\b(?:listen|notify|pg_notify)\b", re.IGNORECASE)
+_ESCAPED: Final = re.compile(r"\\(?:\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4}))")
 _NESTING: Final = re.compile(r"/\*|\*/")
 
 _WHOLE_TRANSACTION: Final = frozenset(
@@ -70,7 +71,7 @@ class Statement:
     @cached_property
     def names(self) -> frozenset[str]:
         """Every name in it as the server folds it, quoted or not."""
-        quoted = (one.text.strip('"').replace('""', '"') for one in self.tokens if one.kind is Kind.QUOTED)
+        quoted = (_name(one.text) for one in self.tokens if one.kind is Kind.QUOTED)
         return frozenset([*(word.lower() for word in self.words), *quoted])
 
 
@@ -147,6 +148,14 @@ def without_literals(text: str) -> str:
 def _changes_who(words: tuple[str, ...]) -> bool:
     rest = words[1:] if words[:1] in {("SESSION",), ("LOCAL",)} and words[1:2] != ("AUTHORIZATION",) else words
     return rest[:1] == ("ROLE",) or "AUTHORIZATION" in words[:3] or rest[:1] == ("SESSION_AUTHORIZATION",)
+
+
+def _name(quoted: str) -> str:
+    """Of an identifier in quotes, also of one that is written by codes: U&"\\0070g_notify"."""
+    name = quoted.removeprefix("U&").removeprefix("u&").strip('"').replace('""', '"')
+    if quoted.startswith('"'):
+        return name
+    return _ESCAPED.sub(lambda found: chr(int(found[1] or found[2], 16) % 0x110000), name)
 
 
 def _end_of_comment(text: str, position: int) -> tuple[int, bool]:

@@ -129,6 +129,7 @@ def export(request: HttpRequest, grant_id: str) -> HttpResponseBase:
     """A file. What is wrong before its first row is said on the page, with the text as it was."""
     sql = _sql(request)
     try:
+        services.check_ends_are_told(request.META.get("SERVER_PROTOCOL", ""))
         made = services.export(
             actor=person(request),
             grant_id=grant_id,
