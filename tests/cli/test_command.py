@@ -323,6 +323,12 @@ def test_wait_until_it_is_usable(jit: Jit, signed_in: FakePortal) -> None:
     assert json.loads(ended.out)["status"] == "active"
 
 
+def test_wait_when_it_is_for_the_console_says_where(jit: Jit, signed_in: FakePortal) -> None:
+    usable(signed_in)
+    signed_in.answers["GET /grants/gggggggggg"] = (200, grant(connection="console"))
+    assert "/grants/gggggggggg/" in jit("wait", "rrrrrrrrrr").said
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
