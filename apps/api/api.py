@@ -50,7 +50,11 @@ def throttled(request: HttpRequest, error: Throttled) -> HttpResponse:
 
 @api.exception_handler(AuthenticationError)
 def unauthenticated(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
-    answer = problems.response(401, "Who are you?", "Send a valid API token as `Authorization: Bearer …`.")
+    answer = problems.response(
+        401,
+        "Who are you?",
+        "The API token is missing, has ended or was revoked: send a valid one as `Authorization: Bearer …`.",
+    )
     answer["WWW-Authenticate"] = "Bearer"
     return answer
 

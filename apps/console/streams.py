@@ -249,10 +249,10 @@ def _rows(item: Batch) -> Rows:
 
 def _done(row: Statement, finish: Finish, outcome: Outcome, use: Usable) -> Done:
     sentences = {
-        "rows": f"Only the first {finish.rows} rows are shown: the console shows no more at once. "
-        "Choose fewer by WHERE or LIMIT, or export them where you may.",
-        "bytes": f"Only the first {finish.rows} rows are shown: more than {SHOWN_BYTES // (1 << 20)} MiB of one result "
-        "does not fit on a page.",
+        "rows": f"Only the first {finish.rows:,} rows are shown: the console shows no more at once. "
+        "Choose fewer by WHERE or LIMIT; access of the level export takes all of them along as a file.",
+        "bytes": f"Only the first {finish.rows:,} rows are shown: more than {SHOWN_BYTES // (1 << 20)} MiB of one "
+        "result does not fit on a page.",
     }
     return Done(
         statement=row.pk,

@@ -43,6 +43,12 @@ function quoted(name) {
   return /^[a-z_][a-z0-9_$]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
 }
 
+// A result says only what its columns are called: masked is what is masked in every table that has such a column.
+function maskOf(name) {
+  const known = [...part("tree").querySelectorAll("[data-column]")].filter(({ dataset }) => dataset.column === name);
+  return known.length && known.every(({ dataset }) => dataset.mask) ? known[0].dataset.mask : "";
+}
+
 function setUpEditor() {
   const host = part("editor");
   host.hidden = false;
@@ -132,6 +138,8 @@ function stopped() {
   running = null;
   buttons();
   if (part("said")) part("said").textContent = "";
+  // The button that was pressed is gone: without a place the keyboard would begin at the top of the page.
+  if (document.activeElement === document.body && !over) editor.focus();
   htmx.trigger(part("past"), "refresh");
 }
 
@@ -148,7 +156,7 @@ function started(event) {
 
 function columns(event) {
   const result = results.at(-1);
-  result.columns = event.columns;
+  result.columns = event.columns.map((column) => ({ ...column, mask: maskOf(column.name) }));
   show(result);
 }
 
@@ -174,6 +182,8 @@ function done(event) {
   if (open && running?.number === running?.total) stopped();
 }
 
+const STILL_OPEN = "The transaction is still open: only this statement was undone.";
+
 function failed(event) {
   const position = event.position === null ? null : editor.mark(event.position, running?.start ?? 0);
   const where = position ? ` Line ${position.line}, column ${position.column}.` : "";
@@ -181,6 +191,7 @@ function failed(event) {
   if (event.sqlstate) lines.push([`SQLSTATE ${event.sqlstate}.${where}`, "small"]);
   else if (where) lines.push([where.trim(), "small"]);
   if (event.sqlstate === "25006" && part("begin") && !open) lines.push(["Begin a transaction first: outside of one nothing can be changed.", "small"]);
+  if (open && event.why !== "ended") lines.push([STILL_OPEN, "small"]);
   tell(event.why === "cancelled" ? "wait" : "bad", event.sentence, lines);
   if (event.why === "ended") finished();
   if (open) stopped();
@@ -303,6 +314,7 @@ async function finish(what) {
 function ended(event) {
   const tone = event.committed ? "good" : event.why || event.committed === null ? "bad" : "info";
   const before = event.why && part("tell").firstElementChild;
+  if (before) for (const line of before.querySelectorAll("p")) if (line.textContent === STILL_OPEN) line.remove();
   tell(tone, event.sentence);
   if (before) part("tell").prepend(before);
   closed();
@@ -319,6 +331,7 @@ function closed() {
 // The end ------------------------------------------------------------------------------------------------------------
 
 function finished() {
+  if (part("left").dataset.open === "no") part("tell").querySelector("[data-up]")?.remove();
   if (over) return;
   over = true;
   editor.lock(true);
@@ -332,7 +345,7 @@ const PATIENCE = 3000; // milliseconds for the server to say so itself
 function look() {
   const isUp = () => Boolean(part("left").querySelector(".countdown.over"));
   if (part("left").dataset.open === "no") finished();
-  else if (isUp() && !asked) {
+  else if (!over && isUp() && !asked) {
     asked = true;
     htmx.trigger(part("past"), "refresh");
     window.setTimeout(() => {
@@ -340,6 +353,7 @@ function look() {
       if (!isUp() || over) return;
       finished();
       tell("bad", "The time is up. Nothing more runs here.");
+      part("tell").firstElementChild.dataset.up = "";
     }, PATIENCE);
   }
 }

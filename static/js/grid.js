@@ -7,6 +7,8 @@ const WIDEST = 42; // characters
 const LOOKED_AT = 60; // rows that decide how wide columns are
 const NUMBERS = /^(smallint|integer|bigint|numeric|real|double precision|oid|money|int[248]?|float[48]?)\b/;
 
+const headType = ({ type, mask }) => (mask ? `${type}, masked` : type);
+
 export class ResultGrid {
   /** `host` becomes the grid; `panel` is where one value is shown whole. */
   constructor(host, panel) {
@@ -31,7 +33,7 @@ export class ResultGrid {
   }
 
   /**
-   * A result: columns are {name, type}, rows arrays of text with null for NULL, `cut` maps "row column" of what was
+   * A result: columns are {name, type, mask?}, rows arrays of text with null for NULL, `cut` maps "row column" of what was
    * shortened to the bytes of the whole. It may go on growing: grown() says that it did.
    */
   show({ columns, rows, cut }) {
@@ -73,8 +75,8 @@ export class ResultGrid {
     this.gutter = Math.ceil(letter * Math.max(3, String(this.rows.length).length)) + 20;
     this.lefts = [this.gutter];
     this.columns.forEach((column, index) => {
-      let longest = Math.max(4, lengthOf(column.name), Math.min(14, lengthOf(column.type)) * 0.8);
-      for (const row of sample) longest = Math.max(longest, lengthOf(row[index] || "empty"));
+      let longest = Math.max(4, lengthOf(column.name), Math.min(28, lengthOf(headType(column))) * 0.9);
+      for (const row of sample) longest = Math.max(longest, lengthOf(row[index] || "empty."));
       this.lefts.push(this.lefts[index] + Math.ceil(Math.min(longest, WIDEST) * letter) + 22);
     });
   }
@@ -125,8 +127,9 @@ export class ResultGrid {
       const name = element("span", "grid-name");
       const type = element("span", "grid-type");
       name.textContent = this.columns[column].name;
-      type.textContent = this.columns[column].type;
-      cell.title = `${this.columns[column].name} ${this.columns[column].type}`;
+      type.textContent = headType(this.columns[column]);
+      type.classList.toggle("is-masked", Boolean(this.columns[column].mask));
+      cell.title = [this.columns[column].name, this.columns[column].type, this.columns[column].mask].filter(Boolean).join(" · ");
       cell.append(name, type);
       this.place(cell, column);
       cells.push(cell);

@@ -84,7 +84,7 @@ def test_query_when_columns_are_masked_by_the_database(sign_in: SignIn, granted:
     expect(row.nth(2)).to_have_class(re.compile(r"\bnull\b"))
     expect(row.nth(3)).to_have_class(re.compile(r"\bno-text\b"))
     expect(row.nth(4)).to_have_text("<script>alert(1)</script>")
-    expect(page.locator("#summary")).to_contain_text("Only the first 1000 rows are shown")
+    expect(page.locator("#summary")).to_contain_text("Only the first 1,000 rows are shown")
     row.nth(4).dblclick()
     expect(page.locator("#panel")).to_contain_text("<script>alert(1)</script>")
     expect(page.locator("#past")).to_contain_text("SELECT id, email")

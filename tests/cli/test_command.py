@@ -323,6 +323,12 @@ def test_wait_until_it_is_usable(jit: Jit, signed_in: FakePortal) -> None:
     assert json.loads(ended.out)["status"] == "active"
 
 
+def test_wait_when_it_is_for_the_console_says_where(jit: Jit, signed_in: FakePortal) -> None:
+    usable(signed_in)
+    signed_in.answers["GET /grants/gggggggggg"] = (200, grant(connection="console"))
+    assert "/grants/gggggggggg/" in jit("wait", "rrrrrrrrrr").said
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -517,6 +523,30 @@ def test_query_shows_rows(jit: Jit, signed_in: FakePortal) -> None:
     assert signed_in.asked("POST /grants/gggggggggg/query")[0].body == {"sql": "select 1"}
 
 
+def test_query_when_there_are_several_accesses_tells_them_apart(jit: Jit, signed_in: FakePortal) -> None:
+    signed_in.answers["GET /grants"] = page(grant(), grant(id="hhhhhhhhhh", connection="console"))
+    ended = jit("query", "shop", "select 1")
+    assert ended.status == 2
+    assert "gggggggggg (direct," in ended.said
+    assert "hhhhhhhhhh (console," in ended.said
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        ("email", "first letter and domain"),
+        ("partial(1,4)", "first character and last 4 characters"),
+        ("partial(0,2)", "last 2 characters"),
+        ("bucket(1000)", "rounded down to a multiple of 1,000"),
+        ("date(month)", "year and month only"),
+        ("hidden", "hidden"),
+        ("of tomorrow\x1b[31m", "of tomorrow�[31m"),
+    ],
+)
+def test_mask_is_said_in_words(mask: str, said: str) -> None:
+    assert words.mask(mask) == said
+
+
 def test_query_when_the_statement_is_wrong_shows_the_place(jit: Jit, signed_in: FakePortal) -> None:
     signed_in.answers |= {
         "GET /grants": page(grant()),
@@ -602,6 +632,7 @@ def test_export_when_the_portal_refuses(jit: Jit, exporting: FakePortal, home: P
     ended = jit("export", "shop", "select 1", "-o", "out.csv")
     assert ended.status == 4
     assert "for reading only" in ended.said
+    assert "jit request shop --level export" in ended.said
     assert not list(home.iterdir())
 
 

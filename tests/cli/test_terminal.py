@@ -271,4 +271,4 @@ def test_logout_ends_the_token(demo: RunningDemo, laptop: Laptop) -> None:
     audrey.runs("whoami", expect=3)
     kept = next(iter(json.loads(token).values()))
     audrey.env["JIT_TOKEN"] = kept
-    assert "Send a valid API token" in audrey.runs("whoami", expect=3).stderr
+    assert "The API token is missing, has ended or was revoked" in audrey.runs("whoami", expect=3).stderr

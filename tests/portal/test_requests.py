@@ -46,6 +46,11 @@ def test_show_request_when_an_approver_looks(people: Cast) -> None:
         assert words in page
 
 
+def test_show_request_when_it_waits_names_who_can_say_yes(people: Cast) -> None:
+    page = page_of(signed_in(people.alice), ask(people.alice))
+    assert f"1 person can: {people.bob.name}" in page
+
+
 @pytest.mark.parametrize("who", ["alice", "sam", "audrey", "dana"])
 def test_show_request_when_it_is_not_ones_turn_offers_no_decision(people: Cast, who: str) -> None:
     assert "Your decision" not in page_of(signed_in(getattr(people, who)), ask(people.alice))

@@ -115,7 +115,7 @@ def refusal(statement: Statement) -> str:
         return ""
     first = words[0]
     reasons = {
-        f"{first} is not for statements to say here: the console opens and closes transactions itself.": (
+        f"{first} is not for statements to say here: the console has buttons of its own for transactions.": (
             first in _WHOLE_TRANSACTION or " ".join(words[:2]) in _WHOLE_TRANSACTION
         ),
         "Whom statements run as does not change: they run as the login of this grant.": (

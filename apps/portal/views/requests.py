@@ -296,11 +296,14 @@ def _route(row: AccessRequest) -> list[dict[str, Any]]:
     """As approvals give it, with where each step stands; names in place of user names."""
     steps = approvals.route_of(row)
     names = {decision.decider.username: decision.decider.name for decision in row.decisions.all()}
+    asked = {username for step in steps for username in step["people"]}
+    names |= {user.username: user.name for user in User.objects.filter(username__in=asked)} if asked else {}
     waiting = row.status == RequestStatus.PENDING
     for step in steps:
         step["done"] = len(step["approved_by"]) >= step["needed"]
         step["now"] = waiting and not step["done"]
         waiting = waiting and step["done"]
+        step["people"] = [names.get(username, username) for username in step["people"]]
         step["names"] = [names.get(username, username) for username in step["approved_by"]]
     return steps
 

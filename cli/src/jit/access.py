@@ -44,13 +44,20 @@ def held(portal: Portal, what: str, *, connection: str | None = None) -> dict[st
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(row["id"] for row in found)
-        hint = f"Say which: {names}. `jit status` shows them."
+        names = ", ".join(_known_as(row) for row in found)
+        hint = f"Say the id of one: {names}."
         raise Failure(f"You have {len(found)} accesses to {what}.", status=Exit.USAGE, hint=hint)
     kind = {"direct": " with a credential", "console": " for the console"}.get(connection or "", "")
     raise Failure(
-        f"You have no live access to {what}{kind}.", status=Exit.NO_ACCESS, hint=f"Ask for it: jit request {what} …"
+        f"You have no live access to {what}{kind}.",
+        status=Exit.NO_ACCESS,
+        hint=f"Ask for it: `jit request {what}`. `jit status` shows what you have.",
     )
+
+
+def _known_as(row: dict[str, Any]) -> str:
+    left = f", {words.span(words.seconds_left(row['expires_at']))} left" if row["expires_at"] else ""
+    return f"{row['id']} ({row['connection']}{left})"
 
 
 def live(portal: Portal) -> list[dict[str, Any]]:
@@ -153,7 +160,7 @@ def _choose_tables(portal: Portal, database: str) -> list[str]:
             schemas[row["schema"]] = schemas.get(row["schema"], 0) + 1
         shown = ", ".join(f"{words.line(name)}.* ({count})" for name, count in schemas.items())
         show.say(f"Schemas: {shown}. `jit tables {database}` lists the tables.", style="dim")
-    said = show.ask("Tables (schema.table or schema.*, with spaces between)", option="--table")
+    said = show.ask("Tables", option="--table schema.table", hint="schema.table or schema.*, with spaces between")
     return said.replace(",", " ").split()
 
 

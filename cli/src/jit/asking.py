@@ -62,7 +62,7 @@ def request(
         return
     row = submit(portal, body, yes=yes or json)
     if wait:
-        _tell(waiting.until_usable(portal, row["id"], timeout=timeout), json=json)
+        _tell(portal, waiting.until_usable(portal, row["id"], timeout=timeout), json=json)
     elif json:
         show.data(row)
     else:
@@ -71,7 +71,8 @@ def request(
 
 def wait(request: Request, timeout: Timeout = None, url: Url = None, json: Json = False) -> None:
     """Wait until a request has become access, or has come to nothing."""
-    _tell(waiting.until_usable(Portal.signed_in(url), request, timeout=timeout), json=json)
+    portal = Portal.signed_in(url)
+    _tell(portal, waiting.until_usable(portal, request, timeout=timeout), json=json)
 
 
 def cancel(
@@ -109,7 +110,7 @@ def _say_next(row: dict[str, Any]) -> None:
         show.say(f"It is {row['status']}. `jit wait {row['id']}` waits until it is usable.")
 
 
-def _tell(grant: dict[str, Any], *, json: bool) -> None:
+def _tell(portal: Portal, grant: dict[str, Any], *, json: bool) -> None:
     if json:
         show.data(grant)
         return
@@ -117,3 +118,5 @@ def _tell(grant: dict[str, Any], *, json: bool) -> None:
     show.grant(grant)
     if grant["connection"] == "direct":
         show.say(f"`jit psql {grant['database']}` opens it.", style="dim")
+    else:
+        show.say(f"In the browser: {portal.url}/grants/{grant['id']}/", style="dim")

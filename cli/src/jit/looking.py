@@ -111,7 +111,7 @@ def _column_lines(row: dict[str, Any]) -> list[tuple[Any, ...]]:
             column["name"],
             column["type"],
             column["classification"] or "",
-            Text(words.line(column["mask"]), style="yellow") if column["mask"] else "",
+            Text(words.mask(column["mask"]), style="yellow") if column["mask"] else "",
         )
         for column in row["columns"]
     ]

@@ -50,10 +50,12 @@ Unmask = Annotated[
     typer.Option("--unmask", metavar="COLUMN", help="schema.table.column to be shown as it is.", rich_help_panel=_WISH),
 ]
 Level = Annotated[
-    str | None, typer.Option("--level", metavar="LEVEL", help="query, export or change.", rich_help_panel=_WISH)
+    str | None,
+    typer.Option("--level", metavar="LEVEL", help="query, export or change: query unless said.", rich_help_panel=_WISH),
 ]
 Minutes = Annotated[
-    int | None, typer.Option("--minutes", "-m", help="How long, once it works.", min=1, rich_help_panel=_WISH)
+    int | None,
+    typer.Option("--minutes", "-m", help="How long, once it works: 60 unless said.", min=1, rich_help_panel=_WISH),
 ]
 Ticket = Annotated[
     str, typer.Option("--ticket", metavar="TEXT", help="What it belongs to, as OPS-1.", rich_help_panel=_WISH)

@@ -39,7 +39,9 @@ class Portal:
         url = keeping.url_of(said)
         token = keeping.token_of(url)
         if not token:
-            raise Failure(f"You are not signed in to {url}.", status=Exit.NOT_SIGNED_IN, hint="Run `jit login`.")
+            raise Failure(
+                f"You are not signed in to {url}.", status=Exit.NOT_SIGNED_IN, hint=f"Run `jit login --url {url}`."
+            )
         return cls(url, token)
 
     def get(self, path: str, **query: Any) -> Any:

@@ -72,12 +72,15 @@ def confirm(question: str, *, yes: bool) -> None:
         raise Failure("Nothing was done.", status=Exit.FAILED)
 
 
-def ask(question: str, *, option: str, choices: Sequence[str] = (), default: str | None = None) -> str:
+def ask(question: str, *, option: str, choices: Sequence[str] = (), default: str | None = None, hint: str = "") -> str:
     """A missing value, from the person or not at all. Raises Failure."""
     if not interactive():
-        raise Failure(f"{question} is missing.", status=Exit.USAGE, hint=f"Say {option}.")
+        raise Failure(f"Missing: {question.rstrip('?').lower()}.", status=Exit.USAGE, hint=f"Say {option}.")
+    asked = Text(f"{question} ({hint})" if hint else question)
     while True:
-        said = Prompt.ask(Text(question), console=err, choices=list(choices) or None, default=default or "")
+        said = Prompt.ask(
+            asked, console=err, choices=list(choices) or None, default=default or "", show_default=bool(default)
+        )
         if said.strip():
             return said.strip()
 

@@ -46,6 +46,31 @@ def span(seconds: float) -> str:
     return f"{hours // 24} days"
 
 
+_MASKS = {
+    "null": "always empty (null)",
+    "email": "first letter and domain",
+    "date(year)": "year only",
+    "date(month)": "year and month only",
+}
+_CALL = re.compile(r"(partial|bucket)\((\d+)(?:, *(\d+))?\)")
+
+
+def mask(text: str) -> str:
+    """What a mask leaves to be seen, as the portal's pages say it; its own name where that is not known here."""
+    found = _CALL.fullmatch(text)
+    if found and found[1] == "bucket" and found[3] is None:
+        return f"rounded down to a multiple of {int(found[2]):,}"
+    if found and found[3] is not None:
+        return " and ".join(
+            _end(end, int(many)) for end, many in (("first", found[2]), ("last", found[3])) if int(many)
+        )
+    return _MASKS.get(text, line(text))
+
+
+def _end(which: str, many: int) -> str:
+    return f"{which} character" if many == 1 else f"{which} {many} characters"
+
+
 def step(row: dict[str, Any]) -> str:
     """One step of a route: `1 of the owners`."""
     kinds = {"peer": "a peer", "owner": "an owner of the database", "data_owner": "an owner of the data"}
