@@ -51,10 +51,12 @@ def _environment() -> dict[str, str]:
     }
 
 
-for _name in [name for name in os.environ if name.startswith(("JITPORTAL_", "DATABASE_", "EMAIL_URL"))]:
-    if not _name.startswith(("JITPORTAL_REQUIRE_", "JITPORTAL_SOAK")):
-        del os.environ[_name]
-os.environ |= _environment()
+# A process of xdist has inherited it, and the settings were read from that before this file.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    for _name in [name for name in os.environ if name.startswith(("JITPORTAL_", "DATABASE_", "EMAIL_URL"))]:
+        if not _name.startswith(("JITPORTAL_REQUIRE_", "JITPORTAL_SOAK")):
+            del os.environ[_name]
+    os.environ |= _environment()
 
 
 def pytest_configure() -> None:

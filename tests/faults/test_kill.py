@@ -111,4 +111,5 @@ def mortal(portal: PortalDatabase, act: str, grant: Grant, at: int) -> None:
     done = subprocess.run(
         command, env=environment, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    grant.refresh_from_db()
+    assert done.returncode == -signal.SIGKILL, f"{grant.status}: {grant.problem} {done.stderr}"
