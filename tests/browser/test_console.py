@@ -273,7 +273,7 @@ def test_console_when_tab_is_left_open_past_the_end(sign_in: SignIn, granted: Gr
 
     expect(page.locator("#left .notice.bad")).to_be_visible(timeout=90_000)
 
-    expect(page.locator("#left")).to_contain_text("nothing more runs")
+    expect(page.locator("#left")).to_contain_text("Your access has ended: nothing more runs.")
     expect(page.locator("#tell")).to_contain_text("rolled back")
     expect(page.locator("#bar")).to_be_hidden()
     expect(page.locator("#editor .cm-content")).to_have_attribute("contenteditable", "false")

@@ -16,7 +16,6 @@ from django_q.brokers import get_broker
 
 from apps.core import clock
 from apps.core.nudge import nudge
-from apps.grants import continuity
 from apps.grants.clock import Clock
 from apps.grants.models import Grant
 from apps.grants.states import GrantStatus
@@ -25,7 +24,7 @@ from jitportal.embedded import Cluster
 from tests.factories import Cast, UserFactory
 from tests.faults.conftest import _cast
 from tests.faults.world import World
-from tests.grants.machinery import wait_until, work
+from tests.grants.machinery import nothing_remembered, wait_until, work
 from tests.grants.stage import after, approved
 from tests.support import portal as support
 from tests.support.portal import PortalDatabase
@@ -65,22 +64,15 @@ def migrate(portal: PortalDatabase) -> None:
 
 
 @pytest.fixture
-def nothing_remembered(target: TargetServer) -> Iterator[None]:
+def unmarked(target: TargetServer) -> Iterator[None]:
     """The target bears the mark of another record: of the portal that all other tests share."""
-
-    def forget() -> None:
-        continuity.memory.forget()
-        with target.admin() as admin:
-            admin.execute("DROP ROLE IF EXISTS jitportal_memory")
-
-    forget()
-    yield
-    forget()
+    with nothing_remembered(target):
+        yield
 
 
 @pytest.fixture
 def people_there(
-    nothing_remembered: None,
+    unmarked: None,
     own_portal: PortalDatabase,
     target: TargetServer,
     databases: dict[str, str],

@@ -14,8 +14,10 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from apps.core.nudge import CHANNEL
+from apps.grants import continuity
 from apps.grants.clock import Clock
 from apps.grants.tasks import Cluster, Task
+from tests.support.targets import TargetServer
 
 
 def asked_for(task: Task) -> list[tuple[Any, ...]]:
@@ -51,6 +53,20 @@ def running(*, clocks: int, workers: int) -> Iterator[list[Clock]]:
             thread.join(timeout=60)
     assert not [thread for thread in threads if thread.is_alive()]
     assert troubles == []
+
+
+@contextmanager
+def nothing_remembered(target: TargetServer) -> Iterator[None]:
+    """Workers as they are just started, and a target without the mark of any record; so again afterwards."""
+    _forget(target)
+    yield
+    _forget(target)
+
+
+def _forget(target: TargetServer) -> None:
+    continuity.memory.forget()
+    with target.admin() as admin:
+        admin.execute("DROP ROLE IF EXISTS jitportal_memory")
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 60) -> None:

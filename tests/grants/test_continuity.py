@@ -25,7 +25,7 @@ from apps.notifications import services as notifications
 from apps.notifications.models import Cursor, Notification
 from jitportal.portal_database import WEB
 from tests.factories import Cast, ServerFactory, fresh
-from tests.grants.machinery import asked_for, work_off
+from tests.grants.machinery import asked_for, nothing_remembered, work_off
 from tests.grants.odd_engine import OddEngine, put_in
 from tests.grants.shelf import Shelf
 from tests.grants.stage import active, now_in, queued, told
@@ -41,15 +41,8 @@ LOST = "f" * 16
 @pytest.fixture(autouse=True)
 def remembered(target: TargetServer) -> Iterator[None]:
     """Each test begins with workers that have just been started, and leaves nothing from the future behind."""
-
-    def forget() -> None:
-        continuity.memory.forget()
-        with target.admin() as admin:
-            admin.execute("DROP ROLE IF EXISTS jitportal_memory")
-
-    forget()
-    yield
-    forget()
+    with nothing_remembered(target):
+        yield
 
 
 @pytest.fixture

@@ -190,7 +190,7 @@ def test_console_when_the_access_is_over(people: Cast) -> None:
         now = text(signed_in(people.alice).get(reverse("portal:console_now", args=[expired.pk])))
     for shown in (page, now):
         assert 'data-open="no"' in shown
-        assert "nothing more runs" in shown.lower()
+        assert "Your access has ended: nothing more runs." in shown
     assert 'id="run"' not in page
 
 
