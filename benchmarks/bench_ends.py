@@ -167,6 +167,7 @@ def live_grants(world: World, count: int, *, over: float, ends_in: float) -> lis
             verdict={},
             policy_version=1,
             submitted_at=now,
+            opened_at=now,
             lapses_at=now + timedelta(days=3),
         )
         grant_id = new_id()

@@ -241,7 +241,7 @@ Q_CLUSTER = {
     "label": "Tasks",
     "ALT_CLUSTERS": {"bulk": {"timeout": 1800, "retry": 2400, "workers": 1}},
 }
-HEARTBEAT_SECONDS = 10
+HEARTBEAT_SECONDS = 15
 
 # Targets -----------------------------------------------------------------------------------------------------
 

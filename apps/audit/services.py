@@ -16,7 +16,7 @@ from apps.audit.actions import Action
 from apps.audit.body import Body, rfc3339, write
 from apps.audit.canonical import Json
 from apps.audit.chain import SALT_BYTES, commitment
-from apps.audit.models import Disclosure, Entry
+from apps.audit.models import Disclosure
 from apps.audit.trail import Filter, Line, checkpoint, entries, hash_at, head, iterate, last_index, latest, trail_csv
 from apps.audit.verification import Verification, verify
 from apps.core import clock
@@ -46,6 +46,16 @@ __all__ = [
 
 MAX_TEXT_BYTES: Final = 1_048_576  # what the database's constraint says
 RECORD: Final = "record"  # the subject of entries about the record itself
+# One statement each for hundreds of rows, whose parameters Django would write out one by one.
+_INSERT: Final = """
+INSERT INTO audit.entry (body)
+SELECT body FROM unnest(%s::bytea[]) WITH ORDINALITY told (body, n) ORDER BY n
+RETURNING id
+"""
+_DISCLOSE: Final = """
+INSERT INTO audit.disclosure (entry_id, field, salt, value)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bytea[], %s::text[])
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +103,17 @@ def record_all(tellings: Sequence[Telling]) -> list[int]:
         for telling in tellings
     ]
     bodies = [_body(telling, told, at) for telling, told in zip(tellings, texts, strict=True)]
-    entries = Entry.objects.bulk_create(Entry(body=body) for body in bodies)
-    Disclosure.objects.bulk_create(
-        Disclosure(entry=entry, field=field, salt=salt, value=value)
-        for entry, told in zip(entries, texts, strict=True)
-        for field, (salt, value) in told.items()
-    )
-    return [entry.pk for entry in entries]
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, [bodies])
+        ids = sorted(pk for (pk,) in cursor.fetchall())  # as they were given, one after another
+        rows = [
+            (pk, field, salt, value)
+            for pk, told in zip(ids, texts, strict=True)
+            for field, (salt, value) in told.items()
+        ]
+        if rows:
+            cursor.execute(_DISCLOSE, [list(column) for column in zip(*rows, strict=True)])
+    return ids
 
 
 def _body(telling: Telling, texts: Mapping[str, tuple[bytes, str]], at: str) -> bytes:

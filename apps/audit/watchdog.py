@@ -21,19 +21,19 @@ PAUSE: Final = 1.0
 HEAD_SECONDS: Final = 5.0  # a commit holds the head for milliseconds
 WEB_SECONDS: Final = 30.0  # no page needs so long a transaction
 
-# A session that waits for the head has no use of it yet: its wait is a 'Lock'.
-_HOLDERS: Final = """
-SELECT a.pid, a.xact_start::text, a.usename::text
-FROM pg_stat_activity a
-WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
-  AND a.usename IN ('jitportal_web', 'jitportal_worker') AND a.wait_event_type IS DISTINCT FROM 'Lock'
-  AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.relation = 'audit.head'::regclass
-              AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock'))
-"""
-_LONG: Final = """
-SELECT a.pid, a.usename::text FROM pg_stat_activity a
-WHERE a.datname = current_database() AND a.usename = 'jitportal_web'
-  AND a.xact_start < clock_timestamp() - make_interval(secs => %s)
+# Who holds the head, and which web transactions are long. A session that waits for the head has no use of it yet: its
+# wait is a 'Lock'.
+_IN_THE_WAY: Final = """
+SELECT * FROM (
+  SELECT a.pid, a.xact_start::text, a.usename::text,
+    a.wait_event_type IS DISTINCT FROM 'Lock' AND EXISTS (
+      SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.relation = 'audit.head'::regclass
+      AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock')) AS holds,
+    a.usename = 'jitportal_web' AND a.xact_start < clock_timestamp() - make_interval(secs => %s) AS is_long
+  FROM pg_stat_activity a
+  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL
+    AND a.usename IN ('jitportal_web', 'jitportal_worker')
+) a WHERE holds OR is_long
 """
 _ABLE: Final = """
 SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
@@ -56,11 +56,14 @@ class Watchdog:
 
         `at` is a monotonic time in seconds. Returns the ended sessions' pids.
         """
-        rows = connection.execute(_HOLDERS).fetchall()
-        self._seen = {(pid, since): self._seen.get((pid, since), at) for pid, since, _ in rows}
-        held = [(pid, role) for pid, since, role in rows if at - self._seen[pid, since] >= HEAD_SECONDS]
-        long = connection.execute(_LONG, [WEB_SECONDS]).fetchall()
-        return _end(connection, [*held, *long])
+        rows = connection.execute(_IN_THE_WAY, [WEB_SECONDS]).fetchall()
+        self._seen = {(pid, since): self._seen.get((pid, since), at) for pid, since, _, holds, _ in rows if holds}
+        over = [
+            (pid, role)
+            for pid, since, role, _, is_long in rows
+            if is_long or at - self._seen[pid, since] >= HEAD_SECONDS
+        ]
+        return _end(connection, over)
 
     def run(self, url: str, stopped: threading.Event) -> None:
         """Until `stopped`; survives a database that goes away."""

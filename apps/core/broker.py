@@ -1,6 +1,7 @@
 """The queues of django-q2 in the portal's own database, whose readers are woken up and do not ask again and again."""
 
 import logging
+import select
 import time
 from typing import Any, Final
 
@@ -11,14 +12,17 @@ from django_q.brokers.orm import ORM
 
 log = logging.getLogger(__name__)
 
-# A wake-up that is lost costs no more than this; a reader that is to stop is heard as late.
+# A reader that is to stop is heard as late.
 _LONGEST_WAIT: Final = 1.0
+# A wake-up that is lost, or a task whose reader has died, costs no more than this.
+_LONGEST_TRUST: Final = 5.0
 
 
 class Waking(ORM):  # type: ignore[misc]  # django-q2 has no types
     """Q_CLUSTER's `poll` must be 0: waiting is done here."""
 
     _listener: psycopg.Connection[Any] | None = None
+    _quiet_since: float | None = None  # nothing was there then, and nobody has rung since
 
     def enqueue(self, task: str) -> Any:
         """In a transaction: it is there, and its reader wakes up, when that commits."""
@@ -28,12 +32,16 @@ class Waking(ORM):  # type: ignore[misc]  # django-q2 has no types
         return number
 
     def dequeue(self) -> Any:
-        """What waits, as (id, payload); None when a moment has passed and nothing did."""
+        """What waits, as [(id, payload)]; None when a moment has passed and nothing did."""
         self._listen()  # before the look: whatever comes after it rings
-        found = super().dequeue()
-        if not found:
-            self._wait()
-        return found
+        if self._quiet_since is None or time.monotonic() - self._quiet_since >= _LONGEST_TRUST:
+            began = time.monotonic()
+            if found := super().dequeue():
+                return found
+            self._quiet_since = began
+        if self._is_rung():
+            self._quiet_since = None
+        return None
 
     def close(self) -> None:
         if self._listener is not None:
@@ -55,12 +63,16 @@ class Waking(ORM):  # type: ignore[misc]  # django-q2 has no types
             log.warning("The queue %s cannot be listened to (%s); it is looked at each second.", self.list_key, error)
             self.close()
 
-    def _wait(self) -> None:
+    def _is_rung(self) -> bool:
+        """Waits for a moment, without a look at the clock ten times a second as psycopg would."""
+        if self._listener is None:
+            time.sleep(_LONGEST_WAIT)
+            return True  # perhaps
         try:
-            if self._listener is None:
-                time.sleep(_LONGEST_WAIT)
-            else:
-                list(self._listener.notifies(timeout=_LONGEST_WAIT, stop_after=1))
-                list(self._listener.notifies(timeout=0))  # one look is enough for all of them
-        except psycopg.Error:
+            ready, _, _ = select.select([self._listener.fileno()], [], [], _LONGEST_WAIT)
+            if ready and not list(self._listener.notifies(timeout=0)):  # one look is enough for all of them
+                self.close()  # nobody rings there any more
+            return bool(ready)
+        except (psycopg.Error, OSError, ValueError):
             self.close()
+            return True

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from apps.engines.masks import Mask
 from apps.engines.ties import Tie
@@ -299,9 +299,8 @@ class SessionUse:
     cut: tuple[SessionCut, ...] = ()
 
 
-@dataclass(frozen=True)
-class FoundLogin:
-    """A login of this portal as it stands on the server."""
+class FoundLogin(NamedTuple):
+    """A login of this portal as it stands on the server. There may be thousands."""
 
     login: str  # its name as its comment says, which a DBA may have changed on the server
     role: str  # its name on the server

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import psycopg
@@ -22,6 +22,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, c
 from django.db.models import Count
 from django_q.models import OrmQ
 
+from apps.audit import services as audit
 from apps.audit.watchdog import Watchdog
 from apps.core import clock
 from apps.core.nudge import CHANNEL
@@ -36,6 +37,8 @@ _LOST = (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, Int
 NAME: Final = f"clock:{socket.gethostname()[:40]}:{os.getpid()}"
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_SLEEP: Final = 5.0
+# Whatever was told, everything is looked at so often. In between the record tells whether anything has happened.
+_LOOK_EVERY: Final = 15.0
 # While something due has been asked for and is not done yet.
 _SHORT_SLEEP: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
@@ -70,11 +73,38 @@ class Rounds:
         self._withdrawals = withdrawal.Watch()
         self._leavers = unentitled.Watch()
         self._beaten_at = 0.0
+        self._looked_at = 0.0
+        self._size = 0
+        self._waits = False
+        self._next: datetime | None = None
 
     def look(self) -> float:
         """One look: ask for all that is due. Returns for how many seconds nothing will be."""
         close_old_connections()
+        self._size, self._looked_at = audit.head().size, time.monotonic()
         now = clock.now()
+        self._waits = self._urgent(now)
+        loud = (continuity.settle, services.tell_late, services.warn_expiring, self._leavers.ask_to_sign_in)
+        pointless = (requests.lapse_due, services.close_pointless)
+        for duty in (*loud, *pointless, lambda: self._ask(due.rest(now)), self._beat):
+            self._do(duty)
+        found = self._do(lambda: [due.next_instant(now)])
+        self._next = found[0] if isinstance(found, list) else now + timedelta(seconds=_SHORT_SLEEP)
+        return self._pause()
+
+    def glance(self) -> float:
+        """As look(), where nobody has nudged: a nudge may be lost, but nothing happens that is not in the record."""
+        close_old_connections()
+        now = clock.now()
+        is_due = self._next is not None and now >= self._next
+        if is_due or audit.head().size != self._size or time.monotonic() - self._looked_at >= _LOOK_EVERY:
+            return self.look()
+        if self._waits:
+            self._waits = self._urgent(now)
+        return self._pause()
+
+    def _urgent(self, now: datetime) -> bool:
+        """Whether anything is asked for and not done yet."""
         # What is over in time first; what must not be any more joins it at this same look.
         waits = [self._do(lambda: self._ask(due.ends(now)))]
         if any([self._do(self._leavers.look), self._do(self._withdrawals.look)]):
@@ -83,13 +113,13 @@ class Rounds:
         waits.append(self._do(lambda: self._ask(due.extensions(clock.now()))))
         waits.append(self._do(lambda: self._ask(due.issues(clock.now()))))
         waits.append(self._do(lambda: self._ask(due.resets(clock.now()))))
-        loud = (continuity.settle, services.tell_late, services.warn_expiring, self._leavers.ask_to_sign_in)
-        pointless = (requests.lapse_due, services.close_pointless)
-        for duty in (*loud, *pointless, lambda: self._ask(due.rest(now)), self._beat):
-            self._do(duty)
-        longest = _SHORT_SLEEP if any(waits) else _LONGEST_SLEEP
-        seconds = self._do(lambda: self._seconds_until(due.next_instant(now)))
-        return min(longest, seconds) if isinstance(seconds, float) else _SHORT_SLEEP
+        return any(waits)
+
+    def _pause(self) -> float:
+        longest = _SHORT_SLEEP if self._waits else _LONGEST_SLEEP
+        if self._next is None:
+            return longest
+        return min(longest, max(0.0, (self._next - clock.now()).total_seconds()))
 
     def _ask(self, works: Iterable[Work]) -> bool:
         """Whether there was any, new or asked for already."""
@@ -122,11 +152,6 @@ class Rounds:
         if time.monotonic() - self._beaten_at >= settings.HEARTBEAT_SECONDS:
             health.beat(NAME, kind=health.Kind.CLOCK, queues=_queues())
             self._beaten_at = time.monotonic()
-
-    def _seconds_until(self, moment: datetime | None) -> float:
-        if moment is None:
-            return _LONGEST_SLEEP
-        return max(0.0, (moment - clock.now()).total_seconds())
 
 
 def _queues() -> dict[str, int]:
@@ -177,9 +202,12 @@ class Clock:
         log.info("%s has stopped.", NAME)
 
     def _watch(self, listener: psycopg.Connection) -> None:
+        seconds = self._rounds.look()
         while not self._stopped:
-            seconds = self._rounds.look()
             ready, _, _ = select.select([listener.fileno(), self._bell.fileno()], [], [], seconds)
             if listener.fileno() in ready:
                 for _ in listener.notifies(timeout=0):
                     pass  # they say nothing but "look"
+                seconds = self._rounds.look()
+            else:
+                seconds = self._rounds.glance()

@@ -3,12 +3,12 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.db import connection
 
 from apps.audit.actions import Action
-from apps.catalog.models import Server
+from apps.catalog.models import Database, Server
 from apps.core import clock
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
@@ -23,11 +23,19 @@ log = logging.getLogger(__name__)
 
 _PORTION: Final = 1_000  # grants in one transaction
 # Of thousands as a rule nothing else is written: one statement, and no list of parameters in it.
-_CHECKED: Final = """
-UPDATE grants_grant SET drift_checked_at = %s WHERE id = ANY (%s) AND status = 'active' RETURNING id, drift
-"""
+_CHECKED: Final = "UPDATE grants_grant SET drift_checked_at = %s WHERE id = ANY (%s) AND status = 'active'"
 _KEPT: Final = 20  # sentences of one login
 _FIX: Final = "Ask again when that is mended."
+
+
+class _Live(NamedTuple):
+    """What is read of a live grant, of which there may be thousands: no model of it is made."""
+
+    pk: str
+    login: str
+    scope_digest: str
+    request_id: str
+    drift: str  # what was told last
 
 
 def check_drift(*, server_id: str) -> None:
@@ -35,18 +43,18 @@ def check_drift(*, server_id: str) -> None:
 
     A database that does not answer is for the next round: its grants keep the time of their last check.
     """
-    by_database: dict[str, list[Grant]] = defaultdict(list)
+    by_database: dict[str, list[_Live]] = defaultdict(list)
     live = Grant.objects.filter(server=server_id, status=GrantStatus.ACTIVE).order_by("pk")
-    for grant in live.only("login", "scope_digest", "request_id", "database_id"):
-        by_database[grant.database_id].append(grant)
+    for database_id, *read in live.values_list("database", *_Live._fields):
+        by_database[database_id].append(_Live(*read))
     if not by_database:
         return
     server = Server.objects.get(pk=server_id)
-    for grants in by_database.values():
-        database = grants[0].database
+    for database_id, grants in by_database.items():
+        database = Database.objects.get(pk=database_id)
         try:
             with circuit.through(server, looks=True) as (engine, target):
-                found = engine.drift(target, database.datname, _specs(grants))
+                found = engine.drift(target, database.datname, _specs(database, grants))
         except EngineError as error:
             log.warning("Live access to %s could not be checked; it is tried again: %s", database, error.sentence)
         except Exception:
@@ -55,12 +63,12 @@ def check_drift(*, server_id: str) -> None:
             _settle(grants, {drift.login: drift for drift in found})
 
 
-def _specs(grants: Sequence[Grant]) -> list[LoginSpec]:
+def _specs(database: Database, grants: Sequence[_Live]) -> list[LoginSpec]:
     """Many logins share a few scopes, so what is alike is made once."""
     effective = Scopes().of({grant.scope_digest: grant.pk for grant in grants})
     distinct = {id(scope): scope for scope in effective.values()}
-    scopes = {key: scope.on_target(grants[0].database.datname) for key, scope in distinct.items()}
-    columns = columns_of(grants[0].database_id, scopes.values())
+    scopes = {key: scope.on_target(database.datname) for key, scope in distinct.items()}
+    columns = columns_of(database.pk, scopes.values())
     known = {key: columns.known_of(scope) for key, scope in scopes.items()}
     return [
         LoginSpec(
@@ -78,17 +86,18 @@ def _specs(grants: Sequence[Grant]) -> list[LoginSpec]:
     ]
 
 
-def _settle(grants: Iterable[Grant], found: Mapping[str, Drift]) -> None:
-    changed = {}
+def _settle(grants: Iterable[_Live], found: Mapping[str, Drift]) -> None:
+    told, changed = {}, {}
     for grant in grants:
         drift = found.get(grant.login)
         if drift and drift.opened:
             _end(grant_id=grant.pk, drift=drift)
         else:
-            changed[grant.pk] = _text(drift.changed) if drift else ""
+            told[grant.pk], changed[grant.pk] = grant.drift, _text(drift.changed) if drift else ""
     pks = list(changed)
     for start in range(0, len(pks), _PORTION):  # whatever PUBLIC is given changes all of them (decision 0003)
-        _keep(changed={pk: changed[pk] for pk in pks[start : start + _PORTION]})
+        some = pks[start : start + _PORTION]
+        _keep(checked=some, changed={pk: changed[pk] for pk in some if changed[pk] != told[pk]})
 
 
 @verb
@@ -106,12 +115,11 @@ def _end(*, grant_id: str, drift: Drift) -> None:
 
 
 @verb
-def _keep(*, changed: Mapping[str, str]) -> None:
+def _keep(*, checked: Sequence[str], changed: Mapping[str, str]) -> None:
     """What is not as it was made, but opens nothing: told once for each new text, forgotten when it is gone."""
     with connection.cursor() as cursor:
-        cursor.execute(_CHECKED, [clock.now(), list(changed)])
-        different = [pk for pk, drift in cursor if drift != changed[pk]]
-    live = Grant.objects.filter(pk__in=different, status=GrantStatus.ACTIVE)
+        cursor.execute(_CHECKED, [clock.now(), list(checked)])
+    live = Grant.objects.filter(pk__in=changed, status=GrantStatus.ACTIVE)
     told = []
     for grant in live.select_for_update(no_key=True).order_by("pk"):
         if grant.drift == changed[grant.pk]:

@@ -20,6 +20,7 @@ from apps.grants import (
     ending,
     extending,
     issuing,
+    opening,
     resetting,
     scopes,
     services,
@@ -108,7 +109,6 @@ def rest(now: datetime) -> Iterator[Work]:
 def next_instant(now: datetime) -> datetime | None:
     """The first moment after `now` at which a row becomes due."""
     waiting = Grant.objects.filter(status__in=[GrantStatus.QUEUED, GrantStatus.ENDING])
-    approved = AccessRequest.objects.filter(status=RequestStatus.APPROVED, grant=None)
     moments = [
         _first(Grant.objects.filter(status=GrantStatus.ACTIVE), "expires_at", now),
         _first(waiting, "next_try_at", now),
@@ -117,7 +117,7 @@ def next_instant(now: datetime) -> datetime | None:
         _first(Extension.objects.filter(status=ExtensionStatus.QUEUED), "claimed_until", now),
         _first(ServerLease.objects.all(), "until", now),
         _first(ServerState.objects.filter(unreachable_since__isnull=False), "next_probe_at", now),
-        _first(approved, "starts_at", now),
+        _first(opening.waiting_to_open(), "starts_at", now),
         _first(AccessRequest.objects.filter(status=RequestStatus.PENDING), "lapses_at", now),
         _first(services.to_warn(), "warn_at", now),
         unentitled.next_leaving(now),

@@ -110,6 +110,11 @@ class Grant(models.Model):
         indexes = [
             models.Index(fields=["expires_at"], condition=Q(status="active"), name="grant_due"),
             models.Index(fields=["next_try_at"], condition=Q(status__in=["queued", "ending"]), name="grant_to_work_on"),
+            models.Index(
+                fields=["server", "scope_role", "database", "status"],
+                condition=Q(scope_gone_at=None) & ~Q(scope_role=""),
+                name="grant_scope_there",
+            ),
         ]
 
     def __str__(self) -> str:

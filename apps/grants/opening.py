@@ -48,8 +48,12 @@ def open_approved() -> list[Grant]:
 
 def to_open(now: datetime) -> QuerySet[AccessRequest]:
     """Approved requests whose access should have started."""
-    due = Q(starts_at=None) | Q(starts_at__lte=now)
-    return AccessRequest.objects.filter(due, status=RequestStatus.APPROVED, grant=None, extension=None)
+    return waiting_to_open().filter(Q(starts_at=None) | Q(starts_at__lte=now))
+
+
+def waiting_to_open() -> QuerySet[AccessRequest]:
+    """Approved requests of which nothing has been made yet."""
+    return AccessRequest.objects.filter(status=RequestStatus.APPROVED, opened_at=None, grant=None, extension=None)
 
 
 @verb
@@ -64,6 +68,8 @@ def _open(*, request_id: str) -> tuple[Grant | Extension | None, str]:
         return None, ""
     if why := entitlement.refusal(request):
         return None, why
+    request.opened_at = now
+    request.save(update_fields=["opened_at"])
     if request.extends_id is not None:
         return extending.queue(request, now)
     grant = _new(request, now)

@@ -81,18 +81,26 @@ def reconcile(*, server_id: str) -> None:
 
 
 def _compared(server: Server, engine: Engine, target: Target) -> tuple[Survey, Comparison]:
-    before = {login for login, grant in _live(server).items() if _is_idle(grant)}
+    before = _idle_before(server)
     started = clock.now()
     survey = engine.survey(target)
     there = {login.login: login for login in survey.logins}
     live = _live(server)
     over = _over([login for login in there if login not in live])
-    idle = {login: grant for login, grant in live.items() if login in before and _is_idle(grant)}
+    now = clock.now()
+    idle = {login: grant for login, grant in live.items() if login in before and _is_idle(grant, now)}
     return survey, Comparison(
         strays=[one for login, one in there.items() if login not in live and _is_stray(over.get(login), started)],
         vanished=[grant.pk for login, grant in idle.items() if login not in there],
         prolonged=[grant.pk for login, grant in idle.items() if login in there and _is_longer(there[login], grant)],
     )
+
+
+def _idle_before(server: Server) -> set[str]:
+    """Logins of which _is_idle() is true now."""
+    free = Q(claimed_until=None) | Q(claimed_until__lte=clock.now())
+    rows = Grant.objects.filter(free, server=server, status=GrantStatus.ACTIVE).order_by()
+    return set(rows.values_list("login", flat=True))
 
 
 def _live(server: Server) -> dict[str, _Live]:
@@ -103,9 +111,9 @@ def _live(server: Server) -> dict[str, _Live]:
     return {login: _Live(*row) for login, *row in found}
 
 
-def _is_idle(grant: _Live) -> bool:
+def _is_idle(grant: _Live, now: datetime) -> bool:
     """Nobody works on it: its login is on the server and stays there."""
-    return grant.status == GrantStatus.ACTIVE and (grant.claimed_until is None or grant.claimed_until <= clock.now())
+    return grant.status == GrantStatus.ACTIVE and (grant.claimed_until is None or grant.claimed_until <= now)
 
 
 def _over(logins: Sequence[str]) -> dict[str, tuple[str, datetime | None]]:

@@ -26,6 +26,7 @@ from apps.core.texts import checked
 from apps.core.verbs import verb
 from apps.grants import ending
 from apps.grants.models import Grant, GrantQuerySet
+from apps.grants.opening import waiting_to_open
 from apps.grants.record import record
 from apps.grants.states import EndCause, GrantStatus
 from apps.requests.changes import close
@@ -77,7 +78,7 @@ class Selection:
     def approved(self) -> QuerySet[AccessRequest]:
         """Requests of which access, or more time for it, would be made."""
         where = self._where("requester", "database__server")
-        return AccessRequest.objects.filter(status=RequestStatus.APPROVED, grant=None, extension=None, **where)
+        return waiting_to_open().filter(**where)
 
     def _where(self, person: str, server: str) -> dict[str, str]:
         fields = {Kind.PERSON: person, Kind.DATABASE: "database", Kind.SERVER: server}

@@ -44,7 +44,7 @@ _CHANGES: Final = (
     Action.ACCOUNT_SIGNED_IN,
     Action.RIGHTS_CHANGED,
 )
-_EVERY: Final = 15.0  # seconds
+_EVERY: Final = 60.0  # seconds
 _BATCH: Final = 100  # grants in one transaction
 _STRETCH: Final = 1.0  # seconds; what is left then waits for the next look, so that the clock stays on time
 _LIVE: Final = (GrantStatus.QUEUED, GrantStatus.ACTIVE)

@@ -38,7 +38,7 @@ _CHANGES: Final = (
     Action.FILTER_ADDED,
     Action.TABLE_PAUSED,
 )
-_EVERY: Final = 15.0  # seconds
+_EVERY: Final = 60.0  # seconds
 _BATCH: Final = 100  # grants in one transaction; more wait for the next look, so that the clock stays on time
 _MADE: Final = (GrantStatus.QUEUED, GrantStatus.ACTIVE)
 

@@ -55,6 +55,8 @@ class AccessRequest(models.Model):
     policy_version = models.PositiveIntegerField()
     submitted_at = models.DateTimeField()
     lapses_at = models.DateTimeField()
+    # When a grant, or more time for one, was made of it: years of such rows are not looked through for those that wait.
+    opened_at = models.DateTimeField(null=True, editable=False)
     closed_at = models.DateTimeField(null=True, blank=True)
     closed_reason = models.TextField(blank=True)  # a sentence for the requester
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
@@ -72,7 +74,12 @@ class AccessRequest(models.Model):
         indexes = [
             models.Index(fields=["requester", "-submitted_at"]),
             models.Index(fields=["lapses_at"], condition=Q(status="pending"), name="request_waiting"),
-            models.Index(fields=["starts_at"], condition=Q(status="approved"), name="request_approved"),
+            models.Index(fields=["starts_at"], condition=Q(status="approved", opened_at=None), name="request_to_open"),
+            models.Index(
+                fields=["password_reset_wanted_at"],
+                condition=Q(password_reset_wanted_at__isnull=False),
+                name="request_password_reset",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -343,7 +343,9 @@ def _record_refusal(actor: User, ask: Ask, refusal: PortalError) -> None:
 def _close_batch_of_leavers() -> int:
     # What extends a grant is part of that, which ends. Only the row itself is asked about: behind a join, whoever had
     # to wait for a lock would not look again.
-    open_ones = Q(status=RequestStatus.PENDING) | Q(status=RequestStatus.APPROVED, grant=None, extends=None)
+    open_ones = Q(status=RequestStatus.PENDING) | Q(
+        status=RequestStatus.APPROVED, opened_at=None, grant=None, extends=None
+    )
     left = AccessRequest.objects.filter(open_ones).exclude(requester__in=welcome_people())
     ids = list(left.order_by("pk").values_list("pk", flat=True)[:_BATCH])
     locked_ones = AccessRequest.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))

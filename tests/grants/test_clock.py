@@ -189,7 +189,7 @@ def test_look_goes_on_when_the_next_moment_cannot_be_read(
     people: Cast, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(due, "next_instant", lambda now: fails(ZeroDivisionError())())
-    assert Rounds().look() == 1.0
+    assert 0 < Rounds().look() <= 1.0
     assert "ZeroDivisionError" in caplog.text
 
 

@@ -134,19 +134,22 @@ class Start:
 
 
 def identities(connection: Connection, logins: Sequence[str]) -> dict[str, Identity]:
-    """Those of the logins that are there."""
-    found: dict[str, list[tuple[int, str, str | None, str, list[str]]]] = {}
-    for login, *row in connection.execute(query("members"), {"logins": list(logins)}):
-        found.setdefault(login, []).append((row[0], row[1], row[2], row[3], row[4]))
+    """Those of the logins that are there. There may be thousands, and few roles that they share."""
+    found: dict[str, tuple[set[int], set[tuple[str, str]], set[tuple[str, str]]]] = {}
+    comments: dict[str, str] = {}
+    for login, oid, role, member, comment, attributes in connection.execute(query("members"), {"logins": list(logins)}):
+        if login not in found:
+            found[login] = (set(), set(), set())
+        roles, memberships, has = found[login]
+        roles.add(oid)
+        if role == login:
+            comments[login] = comment
+        if member is not None:
+            memberships.add((role, member))
+        has.update((attribute, role) for attribute in attributes)
     return {
-        login: Identity(
-            login=login,
-            comment=next(comment for _, role, _, comment, _ in rows if role == login),
-            roles=frozenset(oid for oid, *_ in rows),
-            memberships=frozenset((role, member) for _, role, member, _, _ in rows if member is not None),
-            attributes=frozenset((attribute, role) for _, role, _, _, has in rows for attribute in has),
-        )
-        for login, rows in found.items()
+        login: Identity(login, comments[login], frozenset(roles), frozenset(memberships), frozenset(has))
+        for login, (roles, memberships, has) in found.items()
     }
 
 

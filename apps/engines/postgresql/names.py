@@ -157,5 +157,6 @@ def checked_remembered(word: str) -> str:
     return word
 
 
+@lru_cache(maxsize=8)  # a server may have thousands of comments
 def _prefix(portal_id: str) -> str:
     return f"{_MARK}{checked_word(portal_id, what='portal id')} "

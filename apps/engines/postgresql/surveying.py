@@ -2,10 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-
-from psycopg.rows import class_row
+from typing import NamedTuple
 
 from apps.engines.base import EngineError, FoundLogin, Refused, Survey, Target
 from apps.engines.postgresql import names, roles, scopes
@@ -29,9 +27,8 @@ _SCHEMAS = """
 """
 
 
-@dataclass(frozen=True)
-class _Role:
-    """A row of sql/survey.sql."""
+class _Role(NamedTuple):
+    """A row of sql/survey.sql, of which there may be thousands."""
 
     role: str
     comment: str
@@ -108,8 +105,7 @@ def _roles(connection: Connection, target: Target) -> list[_Role]:
     parameters = {
         what: names.comment(target.portal_id, word) for what, word in (("logins", "login="), ("scopes", "scope: "))
     }
-    with connection.cursor(row_factory=class_row(_Role)) as cursor:
-        return cursor.execute(query("survey"), parameters).fetchall()
+    return [_Role(*row) for row in connection.execute(query("survey"), parameters)]
 
 
 def _logins(target: Target, found: list[_Role]) -> Iterator[FoundLogin]:

@@ -1,5 +1,6 @@
 """Run a clock in the foreground. It needs no key; run as many as you like."""
 
+import gc
 import signal
 from typing import Any
 
@@ -15,4 +16,5 @@ class Command(BaseCommand):
         clock = Clock()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: clock.stop())
+        gc.freeze()  # what is imported is there to stay: it is not looked through again and again
         clock.run()

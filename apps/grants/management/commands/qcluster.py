@@ -5,6 +5,7 @@ started in its place wait for it for ever (seen with SIGKILL, which is what a ke
 would end on time any more. Whoever supervises this command starts it again; rows tell what is left to do.
 """
 
+import gc
 import logging
 import os
 from multiprocessing import active_children
@@ -40,6 +41,7 @@ class Command(qcluster.Command):  # type: ignore[misc]  # as above
 
     def handle(self, *args: Any, **options: Any) -> None:
         cluster.Sentinel = AllForOne
+        gc.freeze()  # what is imported is there to stay: no worker looks through it again and again
         super().handle(*args, **options)
         for sentinel in active_children():
             sentinel.join()
