@@ -7,6 +7,7 @@ tells of are committed together or not at all.
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from django.db import connection, transaction
@@ -46,15 +47,18 @@ __all__ = [
 
 MAX_TEXT_BYTES: Final = 1_048_576  # what the database's constraint says
 RECORD: Final = "record"  # the subject of entries about the record itself
-# One statement each for hundreds of rows, whose parameters Django would write out one by one.
-_INSERT: Final = """
-INSERT INTO audit.entry (body)
-SELECT body FROM unnest(%s::bytea[]) WITH ORDINALITY told (body, n) ORDER BY n
-RETURNING id
-"""
-_DISCLOSE: Final = """
-INSERT INTO audit.disclosure (entry_id, field, salt, value)
-SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bytea[], %s::text[])
+# One statement for hundreds of rows, whose parameters Django would write out one by one: entries one after another, and
+# beside each what it discloses.
+_TELL: Final = """
+WITH told AS (
+  INSERT INTO audit.entry (body) SELECT body FROM unnest(%s::bytea[]) WITH ORDINALITY t (body, n) ORDER BY n
+  RETURNING id
+), numbered AS (SELECT id, row_number() OVER (ORDER BY id) AS n FROM told), disclosed AS (
+  INSERT INTO audit.disclosure (entry_id, field, salt, value)
+  SELECT e.id, d.field, d.salt, d.value
+  FROM numbered e JOIN unnest(%s::int[], %s::text[], %s::bytea[], %s::text[]) d (n, field, salt, value) USING (n)
+)
+SELECT id FROM told ORDER BY id
 """
 
 
@@ -76,18 +80,20 @@ def record(
     subject: str,
     facts: Mapping[str, Json] | None = None,
     disclosed: Mapping[str, str] | None = None,
+    at: datetime | None = None,
 ) -> int:
     """Add an entry inside the caller's transaction; returns its id (its index is given at commit).
 
     `actor` and `subject` are opaque, such as `user:k3v5x2m7qa` or `request:…`. What says something about a person
     (names, addresses, reasons, comments, statements) goes into `disclosed`, never into `facts`.
-    Raises Invalid for what cannot be recorded, and TransactionManagementError outside a transaction.
+    `at`: the portal's time, where its clock has just been asked. Raises Invalid for what cannot be recorded, and
+    TransactionManagementError outside a transaction.
     """
     telling = Telling(action=action, actor=actor, subject=subject, facts=facts or {}, disclosed=disclosed or {})
-    return record_all([telling])[0]
+    return record_all([telling], at=at)[0]
 
 
-def record_all(tellings: Sequence[Telling]) -> list[int]:
+def record_all(tellings: Sequence[Telling], *, at: datetime | None = None) -> list[int]:
     """As record(), for many at once. They are sealed together, and all others wait for that (decision 0003): a few
     hundred are the most that one transaction should hold.
     """
@@ -97,23 +103,21 @@ def record_all(tellings: Sequence[Telling]) -> list[int]:
         )
     if not tellings:
         return []
-    at = rfc3339(clock.now())
+    told_at = rfc3339(at or clock.now())
     texts = [
         {field: (secrets.token_bytes(SALT_BYTES), _text(field, value)) for field, value in telling.disclosed.items()}
         for telling in tellings
     ]
-    bodies = [_body(telling, told, at) for telling, told in zip(tellings, texts, strict=True)]
+    bodies = [_body(telling, told, told_at) for telling, told in zip(tellings, texts, strict=True)]
+    rows = [
+        (number, field, salt, value)
+        for number, told in enumerate(texts, start=1)
+        for field, (salt, value) in told.items()
+    ]
+    columns = [[row[place] for row in rows] for place in range(4)]
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, [bodies])
-        ids = sorted(pk for (pk,) in cursor.fetchall())  # as they were given, one after another
-        rows = [
-            (pk, field, salt, value)
-            for pk, told in zip(ids, texts, strict=True)
-            for field, (salt, value) in told.items()
-        ]
-        if rows:
-            cursor.execute(_DISCLOSE, [list(column) for column in zip(*rows, strict=True)])
-    return ids
+        cursor.execute(_TELL, [bodies, *columns])
+        return [pk for (pk,) in cursor.fetchall()]
 
 
 def _body(telling: Telling, texts: Mapping[str, tuple[bytes, str]], at: str) -> bytes:

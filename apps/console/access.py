@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Final
 
-from django.db.models import Exists
+from django.db import connection
 
 from apps.accounts.models import User
 from apps.accounts.roles import is_welcome
@@ -18,12 +18,13 @@ from apps.console.models import Kind, Statement
 from apps.core import clock
 from apps.core.errors import Conflict, NotAllowed, NotFound
 from apps.core.ids import new_id
+from apps.core.joined import Joined
 from apps.core.sealed import CannotOpen
 from apps.engines.base import EngineError, Level, Target, TargetUnavailable
 from apps.engines.postgresql.connect import SignInFailed
 from apps.engines.postgresql.running import Session, connect_as
 from apps.grants.issuing import password_of
-from apps.grants.models import Continuity, Grant
+from apps.grants.models import Grant
 from apps.grants.states import GrantStatus
 from apps.requests.scope import EffectiveScope
 
@@ -33,12 +34,37 @@ _OVER: Final = "Your access has ended: nothing more runs. Ask for access again i
 
 # What a statement needs of its grant; the rest is read when it is asked for, as rows are wide and statements many.
 _READ: Final = (
-    *("request", "login", "scope", "scope_digest", "scope_role", "password", "status", "starts_at", "expires_at"),
-    *("database__slug", "database__datname", "database__environment"),
-    *("database__console_rows", "database__console_seconds", "database__keeps_literals"),
-    *("server__host", "server__port", "server__tls", "server__maintenance_database", "server__ca_certificate"),
-    *("server__idle_seconds", "holder__is_active", "holder__emergency_until"),
+    *("request", "holder", "database", "server", "login", "scope", "scope_digest", "scope_role", "password"),
+    *("status", "starts_at", "expires_at"),
 )
+_BESIDE: Final = {
+    "database": ("slug", "datname", "environment", "console_rows", "console_seconds", "keeps_literals"),
+    "server": ("host", "port", "tls", "maintenance_database", "ca_certificate", "idle_seconds"),
+    "holder": ("is_active", "emergency_until"),
+}
+# Along with it what every statement asks, so that it is one question.
+_MORE: Final = {
+    "asked_at": "clock_timestamp()",
+    "only_looks": "EXISTS (SELECT FROM grants_continuity WHERE confirmed_at IS NULL)",
+}
+_WHERE: Final = "own.id = %s AND own.holder_id = %s"
+_OWN: Final = Joined(Grant, _READ, beside=_BESIDE, more=_MORE, where=_WHERE)
+_OWN_LOCKED: Final = Joined(Grant, _READ, beside=_BESIDE, more=_MORE, where=f"{_WHERE} FOR NO KEY UPDATE OF own")
+# What may have changed since usable() has just looked, read under lock: as plain as it can be, for each statement.
+_AGAIN: Final = """
+SELECT g.status, g.starts_at, g.expires_at, holder.is_active, holder.emergency_until,
+       EXISTS (SELECT FROM grants_continuity WHERE confirmed_at IS NULL)
+FROM grants_grant g JOIN accounts_user holder ON holder.id = g.holder_id
+WHERE g.id = %(grant)s AND g.holder_id = %(holder)s FOR NO KEY UPDATE OF g;
+-- After the wait for the lock, if there was one.
+SELECT now.moment,
+       count(s.id) FILTER (WHERE s.started_at > now.moment - interval '1 minute'),
+       count(s.id) FILTER (WHERE s.status = 'running' AND s.deadline_at > now.moment)
+FROM (SELECT clock_timestamp() + make_interval(secs => %(ahead)s) AS moment) now
+LEFT JOIN console_statement s ON s.person_id = %(holder)s
+  AND (s.started_at > now.moment - interval '1 minute' OR (s.status = 'running' AND s.deadline_at > now.moment))
+GROUP BY 1
+"""
 
 
 class Stopped(Exception):
@@ -67,6 +93,9 @@ class Usable:
     scope: EffectiveScope
     now: datetime
     expires_at: datetime
+    # Statements of this person, under whatever grant, within a minute and just now; counted by still_usable() alone.
+    lately: int = 0
+    running: int = 0
 
     @property
     def seconds(self) -> float:
@@ -80,13 +109,8 @@ class Usable:
 
 def own(actor: User, grant_id: str, *, lock: bool = False) -> Grant:
     """One's own grant, in whatever state. Raises NotFound for what `actor` may not see, NotAllowed for others'."""
-    found = Grant.objects.select_related("database", "server", "holder").only(*_READ)
-    # Along with it what every statement asks, so that it is one question.
-    restored = Exists(Continuity.objects.filter(confirmed_at=None))
-    grants = found.annotate(asked_at=clock.in_sql(), only_looks=restored)
-    if lock:
-        grants = grants.select_for_update(no_key=True, of=("self",))
-    grant = None if "\0" in grant_id else grants.filter(pk=grant_id, holder=actor).first()
+    wanted = _OWN_LOCKED if lock else _OWN
+    grant = None if "\0" in grant_id else wanted.first([grant_id, actor.pk])
     if grant is not None:
         return grant
     if "\0" not in grant_id and Grant.objects.visible_to(actor).filter(pk=grant_id).exists():
@@ -97,10 +121,31 @@ def own(actor: User, grant_id: str, *, lock: bool = False) -> Grant:
 def usable(actor: User, grant_id: str, kind: Kind, *, lock: bool = False) -> Usable:
     """Raises NotFound, NotAllowed, Conflict. With `lock` inside a verb: fresh rows, held until it commits."""
     grant = own(actor, grant_id, lock=lock)
+    # The time after the wait for a lock, if there was one.
+    return _judged(grant, kind, clock.now() if lock else clock.told(grant.asked_at))  # type: ignore[attr-defined]
+
+
+def still_usable(before: Usable, kind: Kind) -> Usable:
+    """As usable() with `lock`, of a grant that usable() has just told of: its row is read anew, not what is around it.
+    Raises NotAllowed, Conflict.
+    """
+    grant = before.grant
+    with connection.cursor() as cursor:
+        cursor.execute(_AGAIN, {"grant": grant.pk, "holder": grant.holder_id, "ahead": clock.ahead().total_seconds()})
+        row = cursor.fetchone()
+        cursor.nextset()
+        now, lately, running = cursor.fetchone()
+    if row is None:
+        raise Conflict(_OVER)
+    grant.status, grant.starts_at, grant.expires_at = row[:3]
+    grant.holder.is_active, grant.holder.emergency_until = row[3:5]
+    grant.only_looks = row[5]  # type: ignore[attr-defined]
+    return replace(_judged(grant, kind, now.astimezone(UTC)), lately=lately, running=running)
+
+
+def _judged(grant: Grant, kind: Kind, now: datetime) -> Usable:
     if not is_welcome(grant.holder):
         raise NotAllowed("Your account is closed, so nothing runs for it.")
-    # The time after the wait for a lock, if there was one.
-    now: datetime = clock.now() if lock else grant.asked_at  # type: ignore[attr-defined]
     if why := why_over(grant, now):
         raise Conflict(why)
     scope = EffectiveScope.from_json(grant.scope)

@@ -22,7 +22,7 @@ from django.db import IntegrityError, connection, transaction
 from apps.accounts.models import User
 from apps.audit.body import rfc3339
 from apps.console import access, record, slots
-from apps.console.access import Asked, Stopped, Watch
+from apps.console.access import Asked, Stopped, Usable, Watch
 from apps.console.errors import Unavailable
 from apps.console.events import Begun, Done, Ended, Event, Failed, Tick, Why
 from apps.console.models import Change, ChangeStatus, Command, Kind
@@ -59,6 +59,7 @@ class _Open:
 
     asked: Asked
     change: Change
+    use: Usable  # when it was opened: looked at anew for each statement
     session: Session
     watch: Watch
     affected: int = 0
@@ -91,7 +92,7 @@ class _Open:
             )
             step = Step(self.asked, (self.session, self.watch))
             try:
-                row, use = step.start(one, where)
+                row, use = step.start(self.use, one, where)
             except PortalError as refusal:
                 self.failed = refused(refusal)
                 yield self.failed
@@ -204,7 +205,7 @@ def _whole(
             expected_rows=expected_rows,
             address=asked.address,
         )
-        held = _Open(asked, change, session, watch, counts=expected_rows is not None)
+        held = _Open(asked, change, use, session, watch, counts=expected_rows is not None)
         with _closed(held):
             yield _begun(held, use)
             # Also an approved statement only reads where the access is at a level that only reads.
@@ -252,7 +253,7 @@ def _closed(held: _Open) -> Iterator[None]:
         )
 
 
-def _begun(held: _Open, use: access.Usable) -> Begun:
+def _begun(held: _Open, use: Usable) -> Begun:
     return Begun(transaction=held.change.pk, expires_at=rfc3339(use.expires_at), idle_seconds=idle_seconds(use.grant))
 
 
@@ -331,7 +332,7 @@ def _hold(asked: Asked) -> Generator[Event, None, None]:
             takes_commands=True,
             address=asked.address,
         )
-        held = _Open(asked, change, *target)
+        held = _Open(asked, change, use, *target)
         with _closed(held):
             yield _begun(held, use)
             held.session.begin(use.seconds, read_only=False)

@@ -105,7 +105,7 @@ def _file(
             once=asked.once,
             file_format=file_format.value,
         )
-        row, use = record.start(actor=asked.actor, grant_id=asked.grant_id, sql=one.text, where=where)
+        row, use = record.start(actor=asked.actor, use=use, sql=one.text, where=where)
         opened.append(row)
         watch.follow(row, use.seconds)
         began, told, digest, outcome = monotonic(), monotonic(), hashlib.sha256(), Outcome(bytes=0)

@@ -45,7 +45,7 @@ def _read(asked: Asked, statements: Sequence[Statement], *, kind: Kind = Kind.QU
             )
             step = Step(asked, held)
             try:
-                row, use = step.start(one, where)
+                row, use = step.start(use, one, where)
             except PortalError as refusal:
                 if number == 1:
                     raise

@@ -6,7 +6,8 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from django.db.models import Count, Q, QuerySet
+from django.db import connection
+from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
 from apps.audit import services as audit
@@ -28,6 +29,12 @@ MAX_AT_ONCE: Final = 4  # statements of one person, under all their access: each
 PER_MINUTE: Final = 120  # statements of one person
 _LOST_AFTER: Final = timedelta(seconds=60)  # past the latest moment at which somebody would have said how it ended
 _BATCH: Final = 50
+_TOLD: Final = ("rows", "affected", "bytes", "elapsed_ms", "sqlstate", "sha256", "sentence")
+_FINISH: Final = f"""
+UPDATE console_statement
+SET finished_at = clock_timestamp(), status = %s, why = %s, {", ".join(f"{name} = %s" for name in _TOLD)}
+WHERE id = %s AND status IN ('running', 'unknown') RETURNING finished_at
+"""  # noqa: S608 - names of columns, all of them here
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,10 +110,13 @@ def _record_refusal(tried: str, refusal: PortalError, given: Mapping[str, object
 
 
 @verb
-def start(*, actor: User, grant_id: str, sql: str, where: Running) -> tuple[Statement, Usable]:
-    """The statement is in the record when this returns, and only then it runs. Raises as access.usable(), TooMany."""
-    use = access.usable(actor, grant_id, where.kind, lock=True)
-    _check_load(actor, use)
+def start(*, actor: User, use: Usable, sql: str, where: Running) -> tuple[Statement, Usable]:
+    """The statement is in the record when this returns, and only then it runs.
+
+    `use`: what access.usable() has just said of the actor's own grant. Raises as access.still_usable(), and TooMany.
+    """
+    use = access.still_usable(use, where.kind)
+    _check_load(use)
     statement = Statement(
         grant=use.grant,
         person=actor,
@@ -152,6 +162,7 @@ def _record_start(actor: User, use: Usable, statement: Statement, sql: str, wher
         subject=use.grant.audit_id,
         facts=facts,
         disclosed=texts,
+        at=use.now,
     )
 
 
@@ -164,34 +175,21 @@ def _identity(grant: Grant) -> dict[str, Json]:
     }
 
 
-def _check_load(actor: User, use: Usable) -> None:
-    lately = Q(person=actor, started_at__gt=use.now - timedelta(minutes=1))
-    runs = Q(person=actor, status=StatementStatus.RUNNING, deadline_at__gt=use.now)
-    counted = Statement.objects.filter(lately | runs).aggregate(
-        lately=Count("pk", filter=lately), running=Count("pk", filter=runs)
-    )
-    if counted["lately"] >= PER_MINUTE:
+def _check_load(use: Usable) -> None:
+    if use.lately >= PER_MINUTE:
         raise TooMany(f"You have started {PER_MINUTE} statements within a minute: wait for a moment.")
-    if counted["running"] >= MAX_AT_ONCE:
+    if use.running >= MAX_AT_ONCE:
         raise TooMany(f"You have {MAX_AT_ONCE} statements running already: cancel one, or wait for it.")
 
 
 @verb
 def finish(*, statement: Statement, outcome: Outcome) -> None:
     """Also of one that was taken for lost: what is known now is told."""
-    open_ones = Statement.objects.filter(pk=statement.pk, status__in=[StatementStatus.RUNNING, StatementStatus.UNKNOWN])
-    if not open_ones.update(
-        finished_at=clock.in_sql(),
-        status=outcome.status,
-        rows=outcome.rows,
-        affected=outcome.affected,
-        bytes=outcome.bytes,
-        elapsed_ms=outcome.elapsed_ms,
-        sqlstate=outcome.sqlstate,
-        sha256=outcome.sha256,
-        why=outcome.why or "",
-        sentence=outcome.sentence,
-    ):
+    with connection.cursor() as cursor:
+        told = [getattr(outcome, name) for name in _TOLD]
+        cursor.execute(_FINISH, [str(outcome.status), str(outcome.why or ""), *told, statement.pk])
+        row = cursor.fetchone()
+    if row is None:
         return
     # What the database says may quote values: the record keeps its code alone.
     facts: dict[str, Any] = {
@@ -211,6 +209,7 @@ def finish(*, statement: Statement, outcome: Outcome) -> None:
         actor=f"user:{statement.person_id}",
         subject=statement.grant.audit_id,
         facts=_identity(statement.grant) | facts,
+        at=clock.told(row[0]),
     )
 
 

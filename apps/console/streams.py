@@ -140,9 +140,9 @@ class Step:
         self._session, self._watch = held
         self.outcome = Outcome()
 
-    def start(self, statement: splitting.Statement, where: Running) -> tuple[Statement, Usable]:
+    def start(self, use: Usable, statement: splitting.Statement, where: Running) -> tuple[Statement, Usable]:
         """Raises as record.start()."""
-        row, use = record.start(actor=self._asked.actor, grant_id=self._asked.grant_id, sql=statement.text, where=where)
+        row, use = record.start(actor=self._asked.actor, use=use, sql=statement.text, where=where)
         self._watch.follow(row, use.seconds)
         return row, use
 

@@ -16,7 +16,17 @@ def now() -> datetime:
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         (moment,) = cursor.fetchone()
-    return moment.astimezone(UTC) + _offset  # type: ignore[no-any-return]
+    return told(moment)
+
+
+def told(moment: datetime) -> datetime:
+    """What now() would have been: `clock_timestamp()` that a query has given along."""
+    return moment.astimezone(UTC) + ahead()
+
+
+def ahead() -> timedelta:
+    """By how much now() differs from `clock_timestamp()`: not at all, but in tests."""
+    return _offset
 
 
 def in_sql() -> Expression:
