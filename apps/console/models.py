@@ -119,6 +119,7 @@ class Statement(models.Model):
         indexes = [
             models.Index(fields=["grant", "-started_at"]),
             models.Index(fields=["person", "-started_at"]),
+            models.Index(fields=["started_at"], name="statement_started"),
             models.Index(fields=["deadline_at"], condition=Q(status="running"), name="statement_running"),
         ]
 

@@ -29,6 +29,16 @@ MAX_AT_ONCE: Final = 4  # statements of one person, under all their access: each
 PER_MINUTE: Final = 120  # statements of one person
 _LOST_AFTER: Final = timedelta(seconds=60)  # past the latest moment at which somebody would have said how it ended
 _BATCH: Final = 50
+_USE_TOLD_WITHIN: Final = timedelta(hours=1)  # after that whoever should have told was away for too long
+_USED: Final = """
+UPDATE grants_grant g
+SET first_used_at = least(g.first_used_at, s.first), last_used_at = greatest(g.last_used_at, s.last)
+FROM (
+  SELECT grant_id, min(started_at) AS first, max(started_at) AS last
+  FROM console_statement WHERE started_at > %s GROUP BY grant_id
+) s
+WHERE g.id = s.grant_id AND (g.last_used_at IS NULL OR g.last_used_at < s.last)
+"""
 _TOLD: Final = ("rows", "affected", "bytes", "elapsed_ms", "sqlstate", "sha256", "sentence")
 _FINISH: Final = f"""
 UPDATE console_statement
@@ -270,6 +280,16 @@ def close_change(*, change: Change, status: ChangeStatus, affected: int | None, 
 def close_lost() -> int:
     """Say of what nobody has finished in time that its outcome is not known; returns how many there were."""
     return _close_lost_statements() + _close_lost_changes()
+
+
+@verb
+def tell_use() -> int:
+    """Let grants know that they were used here: such a session is over before anybody looks at the server. Returns how
+    many did not know.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_USED, [clock.now() - _USE_TOLD_WITHIN])
+        return int(cursor.rowcount)
 
 
 def lost_changes() -> QuerySet[Change]:

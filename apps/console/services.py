@@ -15,7 +15,7 @@ from apps.console.cancelling import cancel
 from apps.console.changing import BEAT_SECONDS, beat, begin, change, run_approved, say
 from apps.console.exporting import Export, check_ends_are_told, export
 from apps.console.reading import explain, query, run
-from apps.console.record import close_lost
+from apps.console.record import close_lost, tell_use
 from apps.console.showing import (
     ColumnShown,
     Console,
@@ -28,6 +28,7 @@ from apps.console.showing import (
     one_off_of,
     open_console,
     progress,
+    statements_of,
 )
 from apps.console.streams import Stream
 
@@ -59,4 +60,6 @@ __all__ = [
     "run",
     "run_approved",
     "say",
+    "statements_of",
+    "tell_use",
 ]

@@ -197,6 +197,11 @@ def progress_of(row: Statement) -> Progress:
     )
 
 
+def statements_of(grant_id: str) -> int:
+    """How many were run under a grant that the viewer may see."""
+    return Statement.objects.filter(grant=grant_id).exclude(kind=Kind.EXPLAIN).count()
+
+
 def one_off_of(request_id: str) -> OneOff | None:
     """For the page of a request that the viewer may see: its statement and what has happened to it."""
     grant = Grant.objects.filter(request=request_id).select_related("request").first()

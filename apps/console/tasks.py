@@ -5,6 +5,8 @@ from apps.grants.tasks import guarded
 
 
 @guarded
-def close_lost() -> None:
+def settle() -> None:
+    """What web processes leave behind: statements that nobody has finished, and use that no grant knows of."""
+    record.tell_use()
     while record.close_lost():
         pass

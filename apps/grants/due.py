@@ -99,7 +99,7 @@ def rest(now: datetime) -> Iterator[Work]:
     yield from _syncs(now, shut)
     yield from _suggestions(now)
     minute = _bucket(now, timedelta(minutes=1))
-    yield Work(task=Task.CLOSE_LOST_STATEMENTS, argument="", stamp=minute, again=None)
+    yield Work(task=Task.SETTLE_STATEMENTS, argument="", stamp=minute, again=None)
     yield Work(task=Task.FOLD, argument="", stamp=str(audit.head().size), again=30)
     beat = _bucket(now, timedelta(seconds=settings.HEARTBEAT_SECONDS))
     for cluster in Cluster:

@@ -38,10 +38,15 @@ def look_at_sessions(*, server_id: str) -> None:
 
 
 def use_in_words(grant: Grant) -> str:
-    """`2 open, 7 seen, 1 cut`; `never used` when nothing was seen from first to last, `not yet` before that."""
+    """`2 open, 7 seen, 1 cut`; `never used` when nothing was seen from first to last, `not yet` before that.
+
+    `in the console` when statements were run there, and no session of another client was seen.
+    """
     numbers = ((grant.sessions_live, "open"), (grant.sessions_seen, "seen"), (grant.sessions_cut, "cut"))
     if told := ", ".join(f"{number} {what}" for number, what in numbers if number):
         return told
+    if grant.first_used_at is not None:
+        return "in the console"
     if grant.never_used:
         return "never used"
     return "not yet" if grant.status == GrantStatus.ACTIVE else ""

@@ -40,7 +40,7 @@ class Task(StrEnum):
     RETIRE = "apps.grants.tasks.retire"
     SUGGEST = "apps.grants.tasks.suggest"
     SYNC = "apps.grants.tasks.sync"
-    CLOSE_LOST_STATEMENTS = "apps.console.tasks.close_lost"
+    SETTLE_STATEMENTS = "apps.console.tasks.settle"
     FOLD = "apps.notifications.tasks.fold"
     SEND_MAIL = "apps.notifications.tasks.send_mail"
 

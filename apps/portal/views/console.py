@@ -157,7 +157,8 @@ def cancel(request: HttpRequest, grant_id: str, statement_id: str) -> HttpRespon
         return HttpResponse(status=204)
     if request.headers.get("Accept", "").startswith("application/json"):
         return JsonResponse({"status": told.status, "sentence": told.sentence})
-    return HttpResponseRedirect(reverse("portal:console", args=[grant_id]))
+    page = "portal:grant" if request.POST.get("back") == "request" else "portal:console"
+    return HttpResponseRedirect(reverse(page, args=[grant_id]))
 
 
 @require_POST

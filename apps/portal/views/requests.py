@@ -16,7 +16,7 @@ from apps.accounts.models import User
 from apps.approvals import services as approvals
 from apps.audit import services as audit
 from apps.catalog.names import quoted, quoted_column
-from apps.console.services import one_off_of
+from apps.console.services import one_off_of, statements_of
 from apps.core.errors import NotFound, PortalError
 from apps.grants import services as grants
 from apps.grants.entitlement import waits
@@ -255,6 +255,7 @@ def _page(
         "route": route,
         "grant": grant,
         "once": once,
+        "statements": statements_of(grant.pk) if grant else 0,
         "late": late,
         "outdated": outdated,
         "put_off": put_off,
