@@ -572,6 +572,64 @@ def test_query_when_a_value_is_cut_says_so(jit: Jit, signed_in: FakePortal) -> N
     assert "There are more rows than a page shows." in ended.said
 
 
+CHANGED = {
+    "results": [{"columns": [], "rows": [], "truncated": False, "affected": 2, "tag": "UPDATE 2", "elapsed_ms": 3}],
+    "failed": None,
+    "committed": False,
+    "affected": 2,
+    "why": None,
+    "sentence": "Rolled back, as it was to be tried out: 2 rows.",
+}
+
+
+def test_change_when_it_is_not_said_to_commit(jit: Jit, signed_in: FakePortal) -> None:
+    signed_in.answers |= {"GET /grants": page(grant()), "POST /grants/gggggggggg/change": (200, CHANGED)}
+    ended = jit("change", "shop", "update t set a = 1", "--expect-rows", "2")
+    assert (ended.status, "2 rows affected, 3 ms" in ended.said, "Rolled back" in ended.said) == (0, True, True)
+    (call,) = signed_in.asked("POST /grants/gggggggggg/change")
+    assert call.body == {"sql": "update t set a = 1", "commit": False, "expected_rows": 2}
+
+
+@pytest.mark.parametrize("came", [{"committed": None}, {"failed": {"sentence": "The database said no."}}])
+def test_change_when_it_was_to_be_committed_and_was_not(jit: Jit, signed_in: FakePortal, came: dict[str, Any]) -> None:
+    signed_in.answers |= {"GET /grants": page(grant()), "POST /grants/gggggggggg/change": (200, CHANGED | came)}
+    assert jit("change", "shop", "update t set a = 1", "--commit").status == 1
+    assert jit("change", "shop", "update t set a = 1", "--commit", "--json").status == 1
+
+
+@pytest.fixture
+def approved(signed_in: FakePortal) -> FakePortal:
+    """Access for one statement."""
+    signed_in.answers |= {
+        "GET /grants": page(grant(connection="console")),
+        "GET /requests/rrrrrrrrrr": (200, {"statement": "UPDATE t SET a = 1", "expected_rows": 2}),
+        "POST /grants/gggggggggg/explain": (200, {"plan": ["Update on t  (cost=0.00)"]}),
+        "POST /grants/gggggggggg/run": (200, CHANGED | {"committed": True, "sentence": "Committed: 2 rows affected."}),
+    }
+    return signed_in
+
+
+def test_apply_shows_the_plan_first(jit: Jit, approved: FakePortal) -> None:
+    ended = jit("apply", "shop", "--yes")
+    assert ended.status == 0, ended
+    said = [ended.said.index(text) for text in ("UPDATE t SET a = 1", "Update on t", "2 rows are", "Committed")]
+    assert said == sorted(said)
+    assert len(approved.asked("POST /grants/gggggggggg/run")) == 1
+
+
+def test_apply_when_nobody_confirms_does_not_run(jit: Jit, approved: FakePortal) -> None:
+    assert jit("apply", "shop").status == 2
+    assert jit("apply", "shop", "--plan").status == 0
+    assert approved.asked("POST /grants/gggggggggg/run") == []
+
+
+def test_apply_when_no_statement_was_approved(jit: Jit, approved: FakePortal) -> None:
+    approved.answers["GET /requests/rrrrrrrrrr"] = (200, {"statement": "", "expected_rows": None})
+    ended = jit("apply", "shop", "--yes")
+    assert (ended.status, "jit change gggggggggg" in ended.said) == (5, True)
+    assert approved.asked("POST /grants/gggggggggg/run") == []
+
+
 def chunked(*pieces: bytes, whole: bool = True) -> Callable[[Call], None]:
     def answer(call: Call) -> None:
         handler = call.handler

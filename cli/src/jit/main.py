@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jit import __version__, asking, deciding, ending, looking, reading, show, signing_in, using
+from jit import __version__, asking, changing, deciding, ending, looking, reading, show, signing_in, using
 from jit.errors import Exit, Failure
 
 _HELP = """Access to databases, for a task and a time.
@@ -50,7 +50,7 @@ def _root(
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Signing in": (signing_in.login, signing_in.logout, signing_in.whoami),
     "Asking": (looking.databases, looking.tables, asking.request, asking.wait, looking.status, asking.cancel),
-    "Using": (using.psql, using.run, reading.query, reading.export),
+    "Using": (using.psql, using.run, reading.query, reading.export, changing.change, changing.apply),
     "Ending": (ending.extend, ending.release),
     "Deciding": (deciding.approve, deciding.deny, ending.revoke),
 }

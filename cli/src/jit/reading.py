@@ -34,18 +34,24 @@ def query(what: Access, sql: Sql = None, url: Url = None, json: Json = False) ->
     """Run one statement and see its rows."""
     portal = Portal.signed_in(url)
     grant = access.held(portal, what)
-    statement = _statement(sql)
-    with _pointing(statement):
-        answer = portal.post(f"/grants/{grant['id']}/query", {"sql": statement})
+    text = statement(sql)
+    with pointing(text):
+        answer = portal.post(f"/grants/{grant['id']}/query", {"sql": text})
     if json:
         show.data(answer)
         return
+    show_result(answer)
+
+
+def show_result(answer: dict[str, Any]) -> None:
+    """The rows of one statement, or how many it affected, and what of them is not shown."""
     names = [_name(column) for column in answer["columns"]]
     rows = ([_cell(value) for value in row] for row in answer["rows"])
     if names:
         show.table(names, rows, empty="No rows.")
-    count = len(answer["rows"])
-    show.say(f"{count:,} {'row' if count == 1 else 'rows'}, {answer['elapsed_ms']} ms", style="dim")
+    count = len(answer["rows"]) if names else answer.get("affected") or 0
+    what = "" if names else " affected"
+    show.say(f"{count:,} {'row' if count == 1 else 'rows'}{what}, {answer['elapsed_ms']} ms", style="dim")
     for cut in answer.get("cut", ())[:_CUTS_TOLD]:
         place = f"Row {cut['row'] + 1}, {names[cut['column']]}"
         show.say(f"{place}: only the beginning of {_bytes(cut['bytes'])} is shown.", style="yellow")
@@ -70,19 +76,19 @@ def export(
         raise Failure(f"{output} is there already.", status=Exit.USAGE, hint="Say --force to replace it.")
     portal = Portal.signed_in(url)
     grant = access.held(portal, what)
-    statement = _statement(sql)
+    text = statement(sql)
     with _target(output) as file, _at_another_level(grant["database"]):
-        count = _copy(portal, grant["id"], statement, form, file)
+        count = _copy(portal, grant["id"], text, form, file)
     show.say(f"{_bytes(count)} written{f' to {output}' if output else ''}.")
 
 
-def _copy(portal: Portal, grant_id: str, statement: str, form: Format, file: IO[bytes]) -> int:
+def _copy(portal: Portal, grant_id: str, sql: str, form: Format, file: IO[bytes]) -> int:
     """The bytes of the answer, as they are. Raises Unreachable where the stream does not end as it should."""
     count = 0
     with (
-        _pointing(statement),
+        pointing(sql),
         show.err.status(Text("Waiting for the first row")) as spinner,
-        portal.stream(f"/grants/{grant_id}/export", {"sql": statement}, format=form.value) as answer,
+        portal.stream(f"/grants/{grant_id}/export", {"sql": sql}, format=form.value) as answer,
     ):
         with _cancelled_when_stopped(portal, answer.headers.get("X-Statement", "")):
             for piece in answer.iter_bytes():
@@ -144,7 +150,7 @@ def _target(output: Path | None) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
 
 
-def _statement(sql: str | None) -> str:
+def statement(sql: str | None) -> str:
     if sql is None and sys.stdin.isatty():
         show.say("The statement, then Ctrl-D:", style="dim")
     text = sys.stdin.read() if sql is None else sql
@@ -165,15 +171,15 @@ def _at_another_level(database: str) -> Iterator[None]:
 
 
 @contextmanager
-def _pointing(statement: str) -> Iterator[None]:
+def pointing(sql: str) -> Iterator[None]:
     """Show the line of the statement that an error is about, with a mark under the place."""
     try:
         yield
     except Refused as refused:
         position = (refused.problem or {}).get("position")
-        if isinstance(position, int) and 0 <= position <= len(statement):
-            start = statement.rfind("\n", 0, position) + 1
-            text = words.plain(statement[start:].partition("\n")[0].replace("\t", " "))
+        if isinstance(position, int) and 0 <= position <= len(sql):
+            start = sql.rfind("\n", 0, position) + 1
+            text = words.plain(sql[start:].partition("\n")[0].replace("\t", " "))
             refused.hint = f"{text}\n  {' ' * (position - start)}^"
         raise
 
