@@ -15,7 +15,7 @@ from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.body import rfc3339
 from apps.core import clock
-from apps.core.errors import Conflict, Invalid, NotAllowed, NotFound, PortalError
+from apps.core.errors import Conflict, Invalid, NotAllowed, NotFound
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
@@ -47,7 +47,8 @@ def close_review(*, actor: User, request_id: str, verdict: str, comment: str) ->
     try:
         return _close_review(actor=actor, request_id=request_id, verdict=verdict, comment=comment)
     except (NotAllowed, NotFound) as refusal:
-        _record_refusal(actor, request_id, refusal)
+        about = ("request", Review, request_id)
+        audit.record_attempt(Action.REVIEW_REFUSED, refusal, actor=actor.audit_id, person=actor.name, about=about)
         raise
 
 
@@ -129,16 +130,3 @@ def _check_may_close(actor: User, request: AccessRequest, review: Review) -> Non
             "This access is not over yet: revoke it, or wait for its end; then say whether it was right, knowing all "
             "of it."
         )
-
-
-def _record_refusal(actor: User, request_id: str, refusal: PortalError) -> None:
-    """Somebody tried to close a review who may not. What does not exist at all is a slip, not an attempt."""
-    if "\0" in request_id or not Review.objects.filter(pk=request_id).exists():
-        return
-    audit.record_refusal(
-        Action.REVIEW_REFUSED,
-        actor=actor.audit_id,
-        subject=f"request:{request_id}",
-        facts={"status": refusal.status},
-        disclosed={"person": actor.name, "why": refusal.sentence},
-    )

@@ -310,16 +310,8 @@ def _record_approval(actor: User, turn: _Turn, before: EffectiveScope, decision:
 
 
 def _record_refusal(actor: User, request_id: str, refusal: PortalError) -> None:
-    """Somebody tried to decide who may not. What does not exist at all is a slip, not an attempt."""
-    if "\0" in request_id or not AccessRequest.objects.filter(pk=request_id).exists():
-        return
-    audit.record_refusal(
-        Action.DECISION_REFUSED,
-        actor=actor.audit_id,
-        subject=f"request:{request_id}",
-        facts={"status": refusal.status},
-        disclosed={"person": actor.name, "why": refusal.sentence},
-    )
+    about = ("request", AccessRequest, request_id)
+    audit.record_attempt(Action.DECISION_REFUSED, refusal, actor=actor.audit_id, person=actor.name, about=about)
 
 
 def _circle(step: Step, request: AccessRequest) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import connection, transaction
+from django.db.models import Model
 
 from apps.audit import canonical
 from apps.audit.actions import Action
@@ -21,7 +22,7 @@ from apps.audit.models import Disclosure
 from apps.audit.trail import Filter, Line, checkpoint, entries, hash_at, head, iterate, last_index, latest, trail_csv
 from apps.audit.verification import Verification, verify
 from apps.core import clock
-from apps.core.errors import Invalid
+from apps.core.errors import Invalid, PortalError
 
 __all__ = [
     "Filter",
@@ -40,6 +41,7 @@ __all__ = [
     "read_recorded",
     "record",
     "record_all",
+    "record_attempt",
     "record_refusal",
     "trail_csv",
     "verify",
@@ -143,6 +145,31 @@ def record_refusal(
 ) -> None:
     """Record that a verb refused. The verb's own transaction is rolled back by then, so this is a new one."""
     record(action, actor=actor, subject=subject, facts=facts, disclosed=disclosed)
+
+
+def record_attempt(
+    action: Action,
+    refusal: PortalError,
+    *,
+    actor: str,
+    person: str,
+    about: tuple[str, type[Model], str],
+    facts: Mapping[str, Json] | None = None,
+    disclosed: Mapping[str, str] | None = None,
+) -> None:
+    """As record_refusal(), of somebody who tried what they may not. `about`: as in `grant:…`, its model, its key as it
+    was given. What does not exist at all is a slip, not an attempt, and is not recorded.
+    """
+    kind, model, key = about
+    if "\0" in key or not model._default_manager.filter(pk=key).exists():
+        return
+    record_refusal(
+        action,
+        actor=actor,
+        subject=f"{kind}:{key}",
+        facts={**(facts or {}), "status": refusal.status},
+        disclosed={"person": person, "why": refusal.sentence, **(disclosed or {})},
+    )
 
 
 @transaction.atomic(durable=True)

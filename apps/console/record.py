@@ -1,6 +1,6 @@
 """What is written before a statement runs and after it: its row, and its entries in the record."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
@@ -19,7 +19,7 @@ from apps.console.errors import RefusedStatement, TooMany
 from apps.console.events import Why
 from apps.console.models import Change, ChangeStatus, Kind, Statement, StatementStatus
 from apps.core import clock
-from apps.core.errors import Conflict, NotAllowed, NotFound, PortalError
+from apps.core.errors import Conflict, NotAllowed, NotFound
 from apps.core.verbs import verb
 from apps.engines.postgresql.splitting import without_literals
 from apps.grants.models import Grant
@@ -96,27 +96,19 @@ def refusals_recorded(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except (NotAllowed, NotFound, RefusedStatement, Conflict) as refusal:
-            _record_refusal(function.__name__, refusal, kwargs)
+            actor, address = cast("User", kwargs["actor"]), kwargs.get("address")
+            audit.record_attempt(
+                Action.STATEMENT_REFUSED,
+                refusal,
+                actor=actor.audit_id,
+                person=actor.name,
+                about=("grant", Grant, cast("str", kwargs["grant_id"])),
+                facts={"tried": function.__name__},
+                disclosed={"address": str(address)} if address else {},
+            )
             raise
 
     return run
-
-
-def _record_refusal(tried: str, refusal: PortalError, given: Mapping[str, object]) -> None:
-    """What does not exist at all is a slip, not an attempt."""
-    actor, grant_id = cast("User", given["actor"]), cast("str", given["grant_id"])
-    if "\0" in grant_id or not Grant.objects.filter(pk=grant_id).exists():
-        return
-    texts = {"person": actor.name, "why": refusal.sentence}
-    if address := given.get("address"):
-        texts["address"] = str(address)
-    audit.record_refusal(
-        Action.STATEMENT_REFUSED,
-        actor=actor.audit_id,
-        subject=f"grant:{grant_id}",
-        facts={"tried": tried, "status": refusal.status},
-        disclosed=texts,
-    )
 
 
 @verb

@@ -4,7 +4,7 @@ Opening is in opening.py, making in issuing.py, taking away in ending.py; what m
 withdrawal.py and by workers in drift.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Final, ParamSpec, TypedDict, TypeVar, cast
@@ -20,7 +20,7 @@ from apps.audit.actions import Action
 from apps.audit.body import rfc3339
 from apps.catalog.models import Database, Server
 from apps.core import clock
-from apps.core.errors import Conflict, NotAllowed, NotFound, PortalError
+from apps.core.errors import Conflict, NotAllowed, NotFound
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
@@ -108,24 +108,18 @@ def _refusals_recorded(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except (NotAllowed, NotFound, Refused) as refusal:
-            _record_refusal(function.__name__, refusal, kwargs)
+            actor, grant_id = cast("User", kwargs["actor"]), cast("str", kwargs["grant_id"])
+            audit.record_attempt(
+                Action.GRANT_REFUSED,
+                refusal,
+                actor=actor.audit_id,
+                person=actor.name,
+                about=("grant", Grant, grant_id),
+                facts={"tried": function.__name__},
+            )
             raise
 
     return run
-
-
-def _record_refusal(tried: str, refusal: PortalError, given: Mapping[str, object]) -> None:
-    """What does not exist at all is a slip, not an attempt."""
-    actor, grant_id = cast("User", given["actor"]), cast("str", given["grant_id"])
-    if "\0" in grant_id or not Grant.objects.filter(pk=grant_id).exists():
-        return
-    audit.record_refusal(
-        Action.GRANT_REFUSED,
-        actor=actor.audit_id,
-        subject=f"grant:{grant_id}",
-        facts={"tried": tried, "status": refusal.status},
-        disclosed={"person": actor.name, "why": refusal.sentence},
-    )
 
 
 @_refusals_recorded
