@@ -258,6 +258,57 @@ def test_query_and_export_under_a_grant(alice: Person, laptop: Laptop, tmp_path:
     alice.runs("query", granted["id"], "select 1", expect=7)
 
 
+def test_apply_when_a_statement_was_approved(alice: Person, laptop: Laptop, tmp_path: Path) -> None:
+    script = tmp_path / "fix.sql"
+    script.write_text("UPDATE logistics.carriers SET name = name")
+    asked = alice.asks(
+        *(
+            "request",
+            "shop-staging",
+            "-t",
+            "logistics.carriers",
+            "--level",
+            "change",
+            "-m",
+            "5",
+            "-r",
+            "A fix",
+            "--yes",
+        ),
+        *("--statement", str(script), "--expect-rows", "1"),
+    )
+    laptop("dana").runs("approve", asked["id"], "--yes")
+    granted = alice.asks("wait", asked["id"])
+
+    terminal = alice.types("apply", granted["id"])
+    terminal.expect("UPDATE logistics.carriers SET name = name")
+    terminal.expect("Update on carriers")
+    terminal.expect("Rolled back unless 1 row is affected")
+    terminal.expect(f"Run it, once{YES_NO}")
+    terminal.sendline("y")
+    terminal.expect("rolled back|Rolled back")  # there are more carriers than one
+    assert ends(terminal) == 1
+    assert "runs once" in alice.runs("apply", granted["id"], "--yes", expect=5).stderr
+    alice.runs("release", granted["id"])
+
+
+def test_change_when_it_is_tried_out(alice: Person, laptop: Laptop) -> None:
+    asked = alice.asks(
+        *("request", "shop-staging", "-t", "logistics.carriers", "--level", "change", "--console"),
+        *("-m", "5", "-r", "A try", "--yes"),
+    )
+    laptop("dana").runs("approve", asked["id"], "--yes")
+    granted = alice.asks("wait", asked["id"])
+    name = "SELECT name FROM carriers WHERE id = 1"
+    before = alice.asks("query", granted["id"], name)["rows"]
+    change = "UPDATE carriers SET name = name || '!' WHERE id = 1"
+    assert "1 row affected" in alice.runs("change", granted["id"], change).stderr
+    assert alice.asks("query", granted["id"], name)["rows"] == before
+    assert alice.asks("change", granted["id"], change, "--commit")["committed"] is True
+    assert alice.asks("query", granted["id"], name)["rows"] == [[f"{before[0][0]}!"]]
+    alice.runs("release", granted["id"])
+
+
 def test_tables_and_databases(alice: Person) -> None:
     assert {"shop", "shop-staging"} <= {row["slug"] for row in alice.asks("databases")}
     shown = alice.runs("tables", "shop", "customers", "--columns").stdout
