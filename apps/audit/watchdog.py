@@ -22,13 +22,16 @@ HEAD_SECONDS: Final = 5.0  # a commit holds the head for milliseconds
 WEB_SECONDS: Final = 30.0  # no page needs so long a transaction
 
 # Who holds the head, and which web transactions are long. A session that waits for the head has no use of it yet: its
-# wait is a 'Lock'.
+# wait is a 'Lock'. A web session for which a worker waits stands in the way, whatever it waits for itself.
 _IN_THE_WAY: Final = """
 SELECT * FROM (
   SELECT a.pid, a.xact_start::text, a.usename::text,
     a.wait_event_type IS DISTINCT FROM 'Lock' AND EXISTS (
       SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.relation = 'audit.head'::regclass
-      AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock')) AS holds,
+      AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock'))
+    OR a.usename = 'jitportal_web' AND EXISTS (
+      SELECT FROM pg_stat_activity w WHERE w.usename = 'jitportal_worker' AND w.wait_event_type = 'Lock'
+      AND a.pid = ANY (pg_blocking_pids(w.pid))) AS holds,
     a.usename = 'jitportal_web' AND a.xact_start < clock_timestamp() - make_interval(secs => %s) AS is_long
   FROM pg_stat_activity a
   WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL

@@ -3,11 +3,12 @@
 import logging
 import select
 import time
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django_q.brokers.orm import ORM
 
 log = logging.getLogger(__name__)
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 _LONGEST_WAIT: Final = 1.0
 # A wake-up that is lost, or a task whose reader has died, costs no more than this.
 _LONGEST_TRUST: Final = 5.0
+_FREE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Waking(ORM):  # type: ignore[misc]  # django-q2 has no types
@@ -26,7 +28,8 @@ class Waking(ORM):  # type: ignore[misc]  # django-q2 has no types
 
     def enqueue(self, task: str) -> Any:
         """In a transaction: it is there, and its reader wakes up, when that commits."""
-        number = super().enqueue(task)
+        # Free to take from the beginning of time: whoever takes it may have a clock that is behind.
+        number = self.get_connection().create(key=self.list_key, payload=task, lock=_FREE).pk
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, '')", [self._channel])
         return number
@@ -36,7 +39,15 @@ class Waking(ORM):  # type: ignore[misc]  # django-q2 has no types
         self._listen()  # before the look: whatever comes after it rings
         if self._quiet_since is None or time.monotonic() - self._quiet_since >= _LONGEST_TRUST:
             began = time.monotonic()
-            if found := super().dequeue():
+            try:
+                found = super().dequeue()
+            except (OperationalError, InterfaceError) as error:
+                # Without this django-q2 would stand still for ten seconds and start its reader anew.
+                log.warning("The queue %s cannot be read (%s); it is tried again.", self.list_key, error)
+                connection.close()
+                time.sleep(_LONGEST_WAIT)
+                return None
+            if found:
                 return found
             self._quiet_since = began
         if self._is_rung():

@@ -152,7 +152,7 @@ def _no_answer(*, server_id: str, sentence: str) -> None:
     waiting.filter(tries__gt=0).exclude(problem=sentence).update(problem=sentence)
     if opens:
         _tell(Action.SERVER_UNREACHABLE, state.server, facts={}, disclosed={"problem": sentence})
-        nudge()
+    nudge()  # each time: the clock has to know when the next question is due
 
 
 @verb

@@ -10,10 +10,11 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import psycopg
@@ -28,7 +29,7 @@ from apps.core import clock
 from apps.core.nudge import CHANNEL
 from apps.grants import continuity, due, health, services, unentitled, withdrawal
 from apps.grants.due import Work
-from apps.grants.tasks import Cluster, enqueue
+from apps.grants.tasks import Cluster, Task, enqueue
 from apps.requests import services as requests
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,9 @@ class Memory:
             return True
         if pause is None or at - last < pause:
             return False
-        self._sent[key] = (stamp, at, max(work.again or 0.0, min(2 * pause, _LONGEST_PAUSE)))
+        # Whatever keeps an end from being worked on may be over any moment.
+        grows = work.task is not Task.END
+        self._sent[key] = (stamp, at, max(work.again or 0.0, min(2 * pause, _LONGEST_PAUSE)) if grows else pause)
         return True
 
 
@@ -86,7 +89,9 @@ class Rounds:
         self._waits = self._urgent(now)
         loud = (continuity.settle, services.tell_late, services.warn_expiring, self._leavers.ask_to_sign_in)
         pointless = (requests.lapse_due, services.close_pointless)
-        for duty in (*loud, *pointless, lambda: self._ask(due.rest(now)), self._beat):
+        rest = [partial(self._ask, works) for works in self._rest(now)]
+        duties: list[Callable[[], object]] = [*loud, *pointless, *rest, self._beat]
+        for duty in duties:
             self._do(duty)
         found = self._do(lambda: [due.next_instant(now)])
         self._next = found[0] if isinstance(found, list) else now + timedelta(seconds=_SHORT_SLEEP)
@@ -102,6 +107,11 @@ class Rounds:
         if self._waits:
             self._waits = self._urgent(now)
         return self._pause()
+
+    def _rest(self, now: datetime) -> list[Iterator[Work]]:
+        """Each is read when it is asked for, so that a row which one cannot read is no matter of the others."""
+        found = self._do(lambda: due.rest(now))
+        return found if isinstance(found, list) else []
 
     def _urgent(self, now: datetime) -> bool:
         """Whether anything is asked for and not done yet."""

@@ -86,18 +86,24 @@ def resets(now: datetime) -> Iterator[Work]:
         yield Work(task=Task.RESET_PASSWORD, argument=row["server"], stamp=stamp, again=resetting.AGAIN)
 
 
-def rest(now: datetime) -> Iterator[Work]:
-    """What may take a moment."""
+def rest(now: datetime) -> list[Iterator[Work]]:
+    """What may take a moment, part by part."""
     shut = set(circuit.shut(now).values_list("server", flat=True))
-    yield from _unused_scopes(now, shut)
     used = [server_id for server_id in _used_servers() if server_id not in shut]
-    yield from _looks(now, used)
-    yield from _drifts(now, used)
-    yield from _checks(now, shut)
-    yield from _reconciliations(now, shut)
-    yield from _retirements(now)
-    yield from _syncs(now, shut)
-    yield from _suggestions(now)
+    return [
+        _unused_scopes(now, shut),
+        _looks(now, used),
+        _drifts(now, used),
+        _checks(now, shut),
+        _reconciliations(now, shut),
+        _retirements(now),
+        _syncs(now, shut),
+        _suggestions(now),
+        _everywhere(now),
+    ]
+
+
+def _everywhere(now: datetime) -> Iterator[Work]:
     minute = _bucket(now, timedelta(minutes=1))
     yield Work(task=Task.SETTLE_STATEMENTS, argument="", stamp=minute, again=None)
     yield Work(task=Task.FOLD, argument="", stamp=str(audit.head().size), again=30)

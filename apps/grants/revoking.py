@@ -157,10 +157,13 @@ def revoke_all(
     except (NotAllowed, NotFound) as refusal:
         _record_refusal(actor, refusal)
         raise
-    requests = _all(lambda: _refuse_batch(actor=actor, selection=selection, reason=reason))
-    # Every request that was approved when this was ordered is refused, or has become a grant, by now.
-    until = clock.now()
-    grants = _all(lambda: _revoke_batch(actor=actor, selection=selection, reason=reason, until=until))
+    requests = 0
+    try:
+        requests = _all(lambda: _refuse_batch(actor=actor, selection=selection, reason=reason))
+    finally:  # also where a request cannot be refused: access that is there matters more
+        # Every request that was approved when this was ordered is refused, or has become a grant, by now.
+        until = clock.now()
+        grants = _all(lambda: _revoke_batch(actor=actor, selection=selection, reason=reason, until=until))
     return Revoked(grants=grants, requests=requests)
 
 

@@ -1,9 +1,11 @@
 """Whoever reads a queue is woken up, and finds what waits in any case."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django_q.brokers import orm
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 from pytest_django import DjangoAssertNumQueries
@@ -73,3 +75,26 @@ def _now() -> object:
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         return cursor.fetchall()[0][0]
+
+
+def test_find_a_task_when_the_clock_of_who_asked_is_ahead(reader: Waking, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = orm.timezone.now
+    with monkeypatch.context() as ahead:
+        ahead.setattr(orm.timezone, "now", lambda: now() + timedelta(seconds=20))
+        Waking("test").enqueue(TASK)
+    assert reader.dequeue() is None
+    assert reader.dequeue()[0][1] == TASK
+
+
+def test_go_on_when_the_database_is_away(reader: Waking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """django-q2 would wait for ten seconds, and start its reader anew."""
+    Waking("test").enqueue(TASK)
+    assert reader.dequeue() is None
+    with monkeypatch.context() as away:
+        away.setattr(orm.ORM, "dequeue", lambda self: _fail())
+        assert reader.dequeue() is None
+    assert reader.dequeue()[0][1] == TASK
+
+
+def _fail() -> None:
+    raise OperationalError("the connection is closed")

@@ -102,3 +102,21 @@ def test_grants_are_out_of_reach_when_the_web_role_writes_by_hand(
     active(people.alice)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         web.execute(statement.encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "catalog_server SET checked_at = 'infinity'",
+        "catalog_server SET reconcile_wanted_at = '-infinity'",
+        "catalog_database SET synced_at = '20000-01-01'",
+        "access_requests_accessrequest SET submitted_at = '-infinity'",
+        "accounts_user SET seen_at = 'infinity'",
+    ],
+)
+def test_times_that_nobody_can_read_are_refused_when_the_web_role_writes_them(
+    people: Cast, web: psycopg.Connection, change: str
+) -> None:
+    active(people.alice)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        web.execute(f"UPDATE {change}".encode())

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -14,11 +15,12 @@ from apps.grants import ending, leases, outcomes, services
 from apps.grants.models import Grant
 from apps.grants.states import GrantStatus
 from tests.factories import Cast
+from tests.grants.conftest import LeftBehind
 from tests.grants.crowd import crowd
 from tests.grants.machinery import wait_until
 from tests.grants.odd_engine import OddEngine, fails, put_in
 from tests.grants.shelf import Shelf
-from tests.grants.stage import active, after, now_in, told
+from tests.grants.stage import active, after, connected, now_in, told
 from tests.support.crowd import make_logins
 from tests.support.targets import TargetServer
 
@@ -186,3 +188,15 @@ def test_two_workers_share_a_crowd_and_record_each_once(people: Cast, monkeypatc
     assert Grant.objects.filter(status=GrantStatus.ENDED).count() == len(many)
     for grant in many:
         assert told(grant)[-2:] == ["grant.ending", "grant.ended"]
+
+
+def test_end_proves_when_the_server_has_used_up_the_time(
+    people: Cast, left_behind: LeftBehind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that needs seconds for each answer would otherwise never come to the cut."""
+    grant = active(people.alice, minutes=1)
+    monkeypatch.setattr(on_target, "_PATIENCE", 0.0)
+    with closing(connected(grant)), clock.shifted(after(grant)):
+        services.end_due(server_id=grant.server_id)
+    now_in(grant, GrantStatus.ENDED)
+    assert left_behind.sessions(grant.login) == 0

@@ -230,8 +230,13 @@ def work(**parts: object) -> Work:
 
 def test_memory_asks_less_and_less_often_when_work_stays_undone() -> None:
     memory = Memory()
-    asked = [second for second in range(200) if memory.is_news(work(), float(second))]
+    asked = [second for second in range(200) if memory.is_news(work(task=Task.ISSUE), float(second))]
     assert asked == [0, 2, 6, 14, 30, 62, 122, 182]
+
+
+def test_memory_asks_as_often_as_before_when_an_end_stays_undone() -> None:
+    memory = Memory()
+    assert [second for second in range(10) if memory.is_news(work(), float(second))] == [0, 2, 4, 6, 8]
 
 
 @pytest.mark.parametrize(

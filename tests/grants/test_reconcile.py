@@ -338,7 +338,12 @@ def test_reconcile_leaves_a_claimed_grant_alone_when_its_login_is_gone(
 
 @pytest.mark.parametrize(
     ("until", "ends"),
-    [("'infinity'", True), ("now() + interval '1 day'", True), ("now() + interval '1 minute'", False)],
+    [
+        ("'infinity'", True),
+        ("'20000-01-01'", True),
+        ("now() + interval '1 day'", True),
+        ("now() + interval '1 minute'", False),
+    ],
 )
 def test_reconcile_ends_a_grant_when_its_login_works_for_longer(
     people: Cast, server: Server, target: TargetServer, until: str, ends: bool

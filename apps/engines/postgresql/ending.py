@@ -128,7 +128,9 @@ def _lock_alone(target: Target, one: Ending) -> psycopg.Error | None:
 def _end(connection: Connection, target: Target, endings: list[Ending], tell: Tell, deadline: float) -> None:
     """Sessions and roles of locked logins. Those that are clean go, while the sessions of others are still cut."""
     cutting, clean, laden = sorted(endings, key=_creator), list[Ending](), list[Ending]()
-    while clean or (cutting and time.monotonic() < deadline):
+    rounds = 0  # so many looks as prove it are made in any case: a slow server may have used up the time before
+    while clean or (cutting and (rounds <= CLEAN_SCANS or time.monotonic() < deadline)):
+        rounds += 1
         dirty = _cut(connection, cutting)
         proven = [one for one in cutting if one.clean_at]
         cutting = [one for one in cutting if not one.clean_at]

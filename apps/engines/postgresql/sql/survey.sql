@@ -2,7 +2,8 @@
 -- depends on a scope role, for where its own has another name by now.
 SELECT r.rolname::text AS role, d.description AS comment, starts_with(d.description, %(logins)s) AS is_login,
        r.rolcanlogin AS can_login,
-       CASE WHEN isfinite(r.rolvaliduntil) THEN r.rolvaliduntil END AS valid_until,  -- psycopg refuses infinite ones
+       -- Python has no other years; without one it works for longer than anybody was granted.
+       CASE WHEN r.rolvaliduntil BETWEEN '0002-01-01' AND '9998-01-01' THEN r.rolvaliduntil END AS valid_until,
        coalesce(a.sessions, 0) AS sessions,
        CASE WHEN starts_with(d.description, %(scopes)s) THEN (
          SELECT min(b.datname::text) FROM pg_shdepend s JOIN pg_database b ON b.oid = s.dbid
