@@ -1,6 +1,6 @@
 """Grants that end together, beside a bare psycopg loop that ends the same logins one by one; lag; idle cost.
 
-    .venv/bin/python benchmarks/bench_ends.py [--grants 1000] [--rounds 3] [--live 1000] [--idle 10000] [--seconds 60]
+    .venv/bin/python benchmarks/bench_ends.py [--grants 1000] [--rounds 3] [--live 1000] [--idle 10000] [--seconds 120]
 
 A fresh portal and a fresh target (PostgreSQL 18, durable) on this machine. Grants are put there as rows and as logins,
 made as the engine makes them; from their end on everything goes as in life: a worker's task, the target, the record.
@@ -451,9 +451,16 @@ def _until_caught_up() -> None:
     """The first looks at everything are over, and what was recorded before has been folded."""
     from django_q.models import OrmQ
 
+    from apps.audit import services as audit
+    from apps.notifications.models import Cursor
+
+    def is_behind() -> bool:
+        told = Cursor.objects.values_list("next_index", flat=True).first() or 0
+        return OrmQ.objects.exists() or told < audit.head().size
+
     quiet, give_up = 0, time.monotonic() + 240
     while quiet < 40 and time.monotonic() < give_up:
-        quiet = 0 if OrmQ.objects.exists() else quiet + 1
+        quiet = 0 if is_behind() else quiet + 1
         time.sleep(0.25)
 
 
@@ -469,7 +476,7 @@ def main() -> None:
     parser.add_argument("--live", type=int, default=1000, help="that end one after another; 0 leaves it out")
     parser.add_argument("--used", type=int, default=150, help="of these, with an open session")
     parser.add_argument("--idle", type=int, default=10_000, help="that live while nothing happens; 0 leaves it out")
-    parser.add_argument("--seconds", type=float, default=60, help="of watching the idle processes")
+    parser.add_argument("--seconds", type=float, default=120, help="of watching the idle processes")
     given = parser.parse_args()
     with world() as made:
         report(made, given)
