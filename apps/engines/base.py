@@ -315,7 +315,8 @@ class Survey:
     """Everything of this portal's that is on a server. Another portal's is not in it."""
 
     checked_at: datetime  # the target's clock
-    logins: tuple[FoundLogin, ...]
+    logins: tuple[FoundLogin, ...] | None  # None: as they were when `digest` was `known`
+    digest: str  # of everything about logins and scope roles but their sessions
     scope_roles: tuple[tuple[str, str], ...]  # (scope role, database that it is for)
     view_schemas: tuple[tuple[str, str, str], ...]  # (scope role, database, schema)
     mark: str  # what remember() left there last; empty where nothing did
@@ -410,8 +411,10 @@ class Engine(Protocol):
     def reset_password(self, target: Target, login: str, reference: str, verifier: str) -> None:
         """Give an open login the password again of which this is the verifier. Refused as with extend_login()."""
 
-    def survey(self, target: Target) -> Survey:
-        """What of this portal's is there, in every database."""
+    def survey(self, target: Target, known: str = "") -> Survey:
+        """What of this portal's is there, in every database. `known`: the digest of a survey that need not be told
+        again: where it still holds, thousands of logins are not read.
+        """
 
     def remember(self, target: Target, mark: str) -> None:
         """Leave a word of at most 200 letters on the server for the portal itself, in the place of the last one."""

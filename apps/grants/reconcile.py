@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from django.db import connection
 from django.db.models import Max, Q
 from django.db.models.functions import Greatest
 
@@ -47,6 +48,25 @@ class Comparison:
     prolonged: Sequence[str] = ()  # ids of grants
 
 
+class _Agreed(NamedTuple):
+    """Rows and server at a look after which nothing was left to do or to wait for, as digests."""
+
+    rows: str
+    found: str
+
+
+# By server, in this process only. What was compared with the same rows before is not read again.
+_agreed: Final[dict[str, _Agreed]] = {}
+
+_ROWS: Final = """
+SELECT encode(sha256(textsend(string_agg(one::text, ',' ORDER BY one.login))), 'hex') FROM (
+  SELECT g.login, g.status, g.claimed_until, g.valid_until, max(e.valid_until)
+  FROM grants_grant g LEFT JOIN grants_extension e ON e.grant_id = g.id
+  WHERE g.server_id = %s AND g.status = ANY (%s) GROUP BY g.id
+) one
+"""
+
+
 class _Live(NamedTuple):
     """A live grant. `asked`: the latest end that the server was ever asked for."""
 
@@ -81,19 +101,34 @@ def reconcile(*, server_id: str) -> None:
 
 
 def _compared(server: Server, engine: Engine, target: Target) -> tuple[Survey, Comparison]:
-    before = _idle_before(server)
+    rows, before = _rows(server), _idle_before(server)
     started = clock.now()
-    survey = engine.survey(target)
+    agreed = _agreed.pop(server.pk, None)
+    survey = engine.survey(target, agreed.found if agreed and agreed.rows == rows else "")
+    if survey.logins is None:
+        _agreed[server.pk] = _Agreed(rows, survey.digest)
+        return survey, Comparison()
     there = {login.login: login for login in survey.logins}
     live = _live(server)
     over = _over([login for login in there if login not in live])
     now = clock.now()
     idle = {login: grant for login, grant in live.items() if login in before and _is_idle(grant, now)}
-    return survey, Comparison(
+    found = Comparison(
         strays=[one for login, one in there.items() if login not in live and _is_stray(over.get(login), started)],
         vanished=[grant.pk for login, grant in idle.items() if login not in there],
         prolonged=[grant.pk for login, grant in idle.items() if login in there and _is_longer(there[login], grant)],
     )
+    if found == Comparison([], [], []) and there.keys() == idle.keys() == live.keys() and _rows(server) == rows:
+        _agreed[server.pk] = _Agreed(rows, survey.digest)
+    return survey, found
+
+
+def _rows(server: Server) -> str:
+    """A digest of what _live() reads."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ROWS, [server.pk, [status.value for status in LIVE]])
+        digest: str | None = cursor.fetchone()[0]
+    return digest or ""
 
 
 def _idle_before(server: Server) -> set[str]:

@@ -116,7 +116,7 @@ def _left(server: Server, survey: Survey) -> Iterator[str]:
     if number := living_on(server):
         yield f"Grants that live there or have not ended yet: {number}."
     kinds = (
-        ("Logins", [one.role for one in survey.logins]),
+        ("Logins", [one.role for one in survey.logins or ()]),
         ("Scope roles", [role for role, _ in survey.scope_roles]),
         ("View schemas", [f"{schema} in {database}" for _, database, schema in survey.view_schemas]),
     )

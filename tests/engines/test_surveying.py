@@ -33,7 +33,7 @@ def looked(engine: PostgresEngine, shop: Shop) -> Survey:
 
 
 def of(found: Survey, login: str) -> FoundLogin:
-    (one,) = [one for one in found.logins if one.login == login]
+    (one,) = [one for one in found.logins or () if one.login == login]
     return one
 
 
@@ -56,6 +56,36 @@ def test_survey_when_logins_live(engine: PostgresEngine, shop: Shop) -> None:
     assert set(found.scope_roles) == {(one.scope_role, shop.database) for one in opened.values()}
     assert found.view_schemas == ()
     assert abs(found.checked_at - engine.now(shop.target)) < timedelta(minutes=1)
+
+
+CHANGES = {
+    "it is locked": "ALTER ROLE {} NOLOGIN",
+    "it works for longer": "ALTER ROLE {} VALID UNTIL '2100-01-01'",
+    "it has another name": "ALTER ROLE {} RENAME TO innocent",
+    "it has another mark": "COMMENT ON ROLE {} IS 'mine'",
+    "it is gone": "DROP OWNED BY {0}; DROP ROLE {0}",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_survey_tells_logins_again_when(engine: PostgresEngine, shop: Shop, change: str) -> None:
+    spec = a_spec(shop, ORDERS)
+    scope_role = engine.open_login(shop.target, spec).scope_role
+    before = looked(engine, shop)
+    with shop.login(PASSWORD, spec.login):  # sessions are no news
+        again = engine.survey(shop.target, before.digest)
+    assert (again.logins, again.digest) == (None, before.digest)
+    assert [role for role, _ in again.scope_roles] == [scope_role]
+
+    shop.run(*CHANGES[change].format(spec.login).split("; "))
+
+    after = engine.survey(shop.target, before.digest)
+    assert after.logins is not None
+    assert after.digest != before.digest
+    assert after.logins == looked(engine, shop).logins != before.logins
+    if change == "it has another mark":  # so that nobody would find it
+        shop.run(f"COMMENT ON ROLE {spec.login} IS 'jitportal portal={PORTAL} login={spec.login} request=request-1'")
+    engine.close_logins(shop.target, [spec.login])
 
 
 def test_survey_when_nothing_was_ever_made(engine: PostgresEngine, shop: Shop) -> None:

@@ -205,6 +205,74 @@ def strays_or_none(server: Server) -> list[str]:
     return [stray["login"] for stray in strays(server)]
 
 
+class Counts(OddEngine):
+    """How many logins each look has told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[int | None] = []
+
+    def survey(self, target: Target, known: str = "") -> Any:
+        found = super().survey(target, known)
+        self.told.append(None if found.logins is None else len(found.logins))
+        return found
+
+
+def test_reconcile_reads_no_login_again_when_rows_and_server_are_as_they_were(
+    people: Cast, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant, _ = active(people.alice), active(people.bob)
+    engine = Counts()
+    put_in(monkeypatch, engine)
+    for _ in range(3):
+        services.reconcile(server_id=server.pk)
+    assert engine.told == [2, None, None]
+
+    Grant.objects.filter(pk=grant.pk).update(claimed_until=clock.now() + timedelta(minutes=1))
+    for _ in range(2):  # what is claimed is looked at until it is settled
+        services.reconcile(server_id=server.pk)
+    assert engine.told[3:] == [2, 2]
+
+
+WRONG = {
+    "the login is gone": ("DROP OWNED BY {0}; DROP ROLE {0}", "vanished"),
+    "it works for longer": ("ALTER ROLE {0} VALID UNTIL 'infinity'", "drifted"),
+    "its mark is gone": ("COMMENT ON ROLE {0} IS NULL", "vanished"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_reconcile_ends_a_grant_when_all_was_well_until_now(
+    people: Cast, server: Server, target: TargetServer, wrong: str
+) -> None:
+    grant = active(people.alice)
+    for _ in range(2):
+        services.reconcile(server_id=server.pk)
+    statement, cause = WRONG[wrong]
+    with target.admin() as admin:
+        admin.execute(statement.format(grant.login))  # type: ignore[arg-type]
+
+    services.reconcile(server_id=server.pk)
+
+    assert now_in(grant, GrantStatus.ENDING).end_cause == cause
+    if wrong == "its mark is gone":  # so that nobody would find it
+        with target.admin() as admin:
+            admin.execute(WRONG["the login is gone"][0].format(grant.login))  # type: ignore[arg-type]
+
+
+def test_reconcile_disables_a_login_when_all_was_well_until_now(
+    people: Cast, server: Server, left_behind: LeftBehind
+) -> None:
+    grant = active(people.alice)
+    for _ in range(2):
+        services.reconcile(server_id=server.pk)
+    login = forgotten(grant)
+
+    services.reconcile(server_id=server.pk)
+
+    assert left_behind.roles(login) == []
+
+
 def test_reconcile_says_so_when_a_login_cannot_be_disabled(
     people: Cast, server: Server, target: TargetServer, left_behind: LeftBehind, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -266,10 +334,10 @@ class EndsMeanwhile(OddEngine):
         super().__init__()
         self._grant, self._after = grant, after
 
-    def survey(self, target: Target) -> Any:
+    def survey(self, target: Target, known: str = "") -> Any:
         if not self._after:
             self._end()
-        found = super().survey(target)
+        found = super().survey(target, known)
         self._end()
         return found
 
@@ -313,8 +381,8 @@ def test_reconcile_waits_when_the_login_is_back_at_the_second_look(
     class Blinks(OddEngine):
         looks = 0
 
-        def survey(self, target: Target) -> Any:
-            found = super().survey(target)
+        def survey(self, target: Target, known: str = "") -> Any:
+            found = super().survey(target, known)
             self.looks += 1
             return replace(found, logins=()) if self.looks == 1 else found
 

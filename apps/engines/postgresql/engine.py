@@ -89,8 +89,8 @@ class PostgresEngine:
     def reset_password(self, target: Target, login: str, reference: str, verifier: str) -> None:
         resetting.reset_password(target, login, reference, verifier)
 
-    def survey(self, target: Target) -> Survey:
-        return surveying.survey(target)
+    def survey(self, target: Target, known: str = "") -> Survey:
+        return surveying.survey(target, known)
 
     def remember(self, target: Target, mark: str) -> None:
         surveying.remember(target, mark)

@@ -39,10 +39,10 @@ class _Role(NamedTuple):
     home: str | None
 
 
-def survey(target: Target) -> Survey:
+def survey(target: Target, known: str = "") -> Survey:
     """As the contract says: one session for the whole server, and one for each database with views of ours."""
     with session(target, doing="looking for what is the portal's there") as connection:
-        found = _roles(connection, target)
+        digest, found = _roles(connection, target, known)
         viewing = connection.execute(_VIEWING, [names.MASKER]).fetchall()
         there = {name for (name,) in connection.execute("SELECT datname::text FROM pg_database")}
         mark = _word(target, _comment(connection))
@@ -58,7 +58,8 @@ def survey(target: Target) -> Survey:
             unseen.append(error.sentence)
     return Survey(
         checked_at=checked_at,
-        logins=tuple(_logins(target, found)),
+        logins=None if digest == known else tuple(_logins(target, found)),
+        digest=digest,
         scope_roles=tuple(_scope_roles(target, found, there)),
         view_schemas=tuple(schemas),
         mark=mark,
@@ -101,11 +102,14 @@ def _word(target: Target, comment: str | None) -> str:
     return found[1] if found else ""
 
 
-def _roles(connection: Connection, target: Target) -> list[_Role]:
+def _roles(connection: Connection, target: Target, known: str) -> tuple[str, list[_Role]]:
+    """The digest, and the roles: without logins where it is `known`."""
     parameters = {
         what: names.comment(target.portal_id, word) for what, word in (("logins", "login="), ("scopes", "scope: "))
     }
-    return [_Role(*row) for row in connection.execute(query("survey"), parameters)]
+    (digest, *first), *more = connection.execute(query("survey"), {**parameters, "known": known}).fetchall()
+    found = [first, *(row for _, *row in more)]
+    return digest, [_Role(*row) for row in found if row[0] is not None]
 
 
 def _logins(target: Target, found: list[_Role]) -> Iterator[FoundLogin]:
