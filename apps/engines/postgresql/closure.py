@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from psycopg import sql
 from psycopg.rows import class_row
@@ -27,6 +29,7 @@ class Identity:
 
     login: str
     comment: str
+    locked: bool  # NOLOGIN
     roles: frozenset[int]
     memberships: frozenset[tuple[str, str]]  # (role, who is its member)
     attributes: frozenset[tuple[str, str]]  # (SUPERUSER …, which role has it)
@@ -135,22 +138,19 @@ class Start:
 
 def identities(connection: Connection, logins: Sequence[str]) -> dict[str, Identity]:
     """Those of the logins that are there. There may be thousands, and few roles that they share."""
-    found: dict[str, tuple[set[int], set[tuple[str, str]], set[tuple[str, str]]]] = {}
-    comments: dict[str, str] = {}
-    for login, oid, role, member, comment, attributes in connection.execute(query("members"), {"logins": list(logins)}):
-        if login not in found:
-            found[login] = (set(), set(), set())
-        roles, memberships, has = found[login]
-        roles.add(oid)
-        if role == login:
-            comments[login] = comment
-        if member is not None:
-            memberships.add((role, member))
-        has.update((attribute, role) for attribute in attributes)
-    return {
-        login: Identity(login, comments[login], frozenset(roles), frozenset(memberships), frozenset(has))
-        for login, (roles, memberships, has) in found.items()
-    }
+    found = {}
+    rows = connection.execute(query("members"), {"logins": list(logins)})
+    for (login, locked, comment), some in groupby(rows, key=itemgetter(0, 1, 2)):
+        reached = list(some)
+        found[login] = Identity(
+            login,
+            comment,
+            locked,
+            roles=frozenset([oid for *_, oid, _, _, _ in reached]),
+            memberships=frozenset([(role, member) for *_, role, member, _ in reached if member is not None]),
+            attributes=frozenset([(name, role) for *_, role, _, has in reached for name in has]),
+        )
+    return found
 
 
 def held(connection: Connection, roles: Iterable[int]) -> dict[int, list[Held]]:

@@ -22,7 +22,6 @@ class _Look:
     """What one look at the target told."""
 
     identities: Mapping[str, Identity]
-    locked: frozenset[str]  # logins that are NOLOGIN
     held: Mapping[int, list[Held]]
     scopes: Sequence[LiveScope]
     leaks: Mapping[Columns, list[Leak]]
@@ -73,12 +72,7 @@ def _look(connection: Connection, target: Target, specs: Sequence[LoginSpec]) ->
     cascades: dict[int, list[Cascade]] = {}
     for one in closure.cascades(connection, starts):
         cascades.setdefault(one.scope, []).append(one)
-    return _Look(identities, _locked(connection, identities), held, scopes, leaks, columns, cascades)
-
-
-def _locked(connection: Connection, logins: Iterable[str]) -> frozenset[str]:
-    statement = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY (%s::text[]::name[]) AND NOT rolcanlogin"
-    return frozenset(login for (login,) in connection.execute(statement, [list(logins)]))
+    return _Look(identities, held, scopes, leaks, columns, cascades)
 
 
 def _starts(live: LiveScope, held: Mapping[int, list[Held]]) -> Iterable[closure.Start]:
@@ -88,7 +82,7 @@ def _starts(live: LiveScope, held: Mapping[int, list[Held]]) -> Iterable[closure
 def _rights(live: LiveScope, held: Mapping[int, list[Held]]) -> set[Right]:
     """What the scope role itself holds."""
     rows = held.get(live.role_oid, ()) if live.role_oid else ()
-    return closure.rights(Identity(live.role, "", frozenset(), frozenset(), frozenset()), rows, live.role)
+    return closure.rights(Identity(live.role, "", False, frozenset(), frozenset(), frozenset()), rows, live.role)
 
 
 def _of_scope(live: LiveScope, look: _Look) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -116,7 +110,7 @@ def _of_login(target: Target, live: LiveScope, identity: Identity, look: _Look) 
     changed: list[str] = []
     if not names.is_ours(target.portal_id, identity.comment):
         changed.append(f"The login {identity.login} does not carry this portal's mark any more.")
-    if identity.login in look.locked:
+    if identity.locked:
         changed.append("Somebody has locked the login on the server (NOLOGIN), so nobody can sign in with it.")
     extra = identity.roles - {live.role_oid}
     rows = [one for role in sorted(extra) for one in look.held.get(role, ())]
