@@ -11,15 +11,16 @@ from typing import Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.db import connection
 
+# What never passes has a year that Python can read, as every time has that a web process writes.
 _FIND: Final = "SELECT value FROM accounts_passing WHERE key = %s AND expires_at > clock_timestamp()"
 _KEEP: Final = """
 INSERT INTO accounts_passing (key, value, expires_at)
-VALUES (%s, %s, coalesce(clock_timestamp() + make_interval(secs => %s), 'infinity'))
+VALUES (%s, %s, coalesce(clock_timestamp() + make_interval(secs => %s), '8999-12-31'))
 ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at
 """
 _UNLESS_KNOWN: Final = " WHERE accounts_passing.expires_at <= clock_timestamp() RETURNING key"
 _TOUCH: Final = """
-UPDATE accounts_passing SET expires_at = coalesce(clock_timestamp() + make_interval(secs => %s), 'infinity')
+UPDATE accounts_passing SET expires_at = coalesce(clock_timestamp() + make_interval(secs => %s), '8999-12-31')
 WHERE key = %s AND expires_at > clock_timestamp() RETURNING key
 """
 _FORGET: Final = "DELETE FROM accounts_passing WHERE key = %s RETURNING key"

@@ -291,6 +291,8 @@ class Session:
                 length, data = get(1)
                 if length <= 0:
                     break
+                if length > self._most:  # it came so fast that libpq took all of it in one go
+                    raise self._too_large()
                 gathered += data
                 lines += 1
         if lines:
