@@ -263,6 +263,33 @@ def test_one_off_when_rows_are_as_expected_or_not(sign_in: SignIn, rows: int, sa
     expect(dana.locator("section[aria-labelledby=statement-title]")).to_contain_text(f"It ran and was {says}")
 
 
+def test_one_off_when_it_is_cancelled_from_its_page(sign_in: SignIn) -> None:
+    alice, dana = sign_in("alice"), sign_in("dana")
+    statement = "UPDATE logistics.warehouses SET city = 'Never seen' WHERE id = 2 AND pg_sleep(120) IS NOT NULL"
+    address = ask_for_statement(alice, statement, 1)
+    dana.goto(address)
+    dana.get_by_role("button", name="Approve", exact=True).click()
+    expect(dana.locator("#messages")).to_contain_text("Your yes is recorded.")
+    expect(alice.get_by_role("button", name="Run it once")).to_be_visible(timeout=60_000)
+
+    alice.get_by_role("button", name="Run it once").click(no_wait_after=True)
+    other = alice.context.new_page()
+    about = other.locator("section[aria-labelledby=statement-title]")
+    other.goto(address)
+    for _ in range(100):  # the page does not renew itself
+        if about.get_by_role("button", name="Cancel it").is_visible():
+            break
+        other.reload()
+    dana.reload()
+    expect(dana.get_by_role("button", name="Cancel it")).to_have_count(0)  # the holder's alone
+    about.get_by_role("button", name="Cancel it").click()
+
+    expect(alice.locator(".plain-answer, .notice").first).to_contain_text("cancelled")
+    other.goto(address)
+    expect(about).to_contain_text("cancelled")
+    expect(other.get_by_role("button", name="Run it once")).to_have_count(0)
+
+
 def test_console_when_tab_is_left_open_past_the_end(sign_in: SignIn, granted: Granted) -> None:
     grant = granted(WAREHOUSES, level="change", minutes=1)
     page = sign_in("alice", viewport={"width": 390, "height": 844}, color_scheme="dark")
