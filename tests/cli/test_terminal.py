@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -48,6 +49,8 @@ class Person:
             encoding="utf-8",
             timeout=SECONDS,
             dimensions=(40, 200),
+            # Tests that run in the background ignore it, and so would what they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.terminals.append(terminal)
         return terminal

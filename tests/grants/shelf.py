@@ -91,13 +91,21 @@ class Shelf(PostgresEngine):
         self._may_fail(Fault.BEFORE)
         return [role for role, _ in scope_roles]
 
-    def survey(self, target: Target) -> Survey:
+    def survey(self, target: Target, known: str = "") -> Survey:
         self._may_fail(Fault.BEFORE)
         found = [
             FoundLogin(login=login, role=login, comment="", can_login=True, valid_until=until, sessions=0)
             for login, until in self.logins.items()
         ]
-        return Survey(checked_at=clock.now(), logins=tuple(found), scope_roles=(), view_schemas=(), mark=self.mark)
+        digest = repr(found)
+        return Survey(
+            checked_at=clock.now(),
+            logins=None if digest == known else tuple(found),
+            digest=digest,
+            scope_roles=(),
+            view_schemas=(),
+            mark=self.mark,
+        )
 
     def remember(self, target: Target, mark: str) -> None:
         self._may_fail(Fault.BEFORE)
