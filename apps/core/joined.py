@@ -3,13 +3,15 @@
 Django writes it anew each time, which takes longer than the database needs to answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from django.db import connection
 from django.db.models import Field, Model
 
 M = TypeVar("M", bound=Model)
+N = TypeVar("N", bound=Model)
 
 
 class Joined(Generic[M]):
@@ -28,28 +30,43 @@ class Joined(Generic[M]):
         more: Mapping[str, str],
         where: str,
     ) -> None:
-        self._model, self._fields, self._more, self._where = model, fields, more, where
+        self._model, self._own, self._more, self._where = model, _chosen(model, fields), more, where
         self._beside = {
             name: (_related(model, name), _chosen(_related(model, name), names)) for name, names in beside.items()
         }
 
-    def first(self, parameters: Sequence[object]) -> M | None:
+    def first(self, parameters: Sequence[Any]) -> M | None:
         """The first such row, or None."""
-        row = next(iter(self._model._default_manager.raw(self._sql, list(parameters))), None)
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, list(parameters))
+            row = cursor.fetchone()
         if row is None:
             return None
+        values = iter(row)
+        found = self._loaded(self._model, self._own, values)
         for name, (related, fields) in self._beside.items():
-            values = [row.__dict__.pop(f"{name}__{field.attname}") for field in fields]
-            names = [field.attname for field in fields]
-            setattr(row, name, related.from_db(row._state.db, names, values))
-        return row
+            setattr(found, name, self._loaded(related, fields, values))
+        for name in self._more:
+            setattr(found, name, next(values))
+        return found
+
+    @staticmethod
+    def _loaded(model: type[N], fields: "Sequence[Field[Any, Any]]", values: Iterator[Any]) -> N:
+        """As the ORM loads it: with the fields' own ways from the database, JSON for one."""
+        made = []
+        for field in fields:
+            value = next(values)
+            for convert in field.get_db_converters(connection):
+                value = convert(value, None, connection)
+            made.append(value)
+        return model.from_db(connection.alias, [field.attname for field in fields], made)
 
     @cached_property
     def _sql(self) -> str:
-        columns = [f'own."{field.column}"' for field in _chosen(self._model, self._fields)]
+        columns = [f'own."{field.column}"' for field in self._own]
         tables = f"{self._model._meta.db_table} own"
         for name, (related, fields) in self._beside.items():
-            columns += [f'"{name}"."{field.column}" AS "{name}__{field.attname}"' for field in fields]
+            columns += [f'"{name}"."{field.column}"' for field in fields]
             key, its_key = _field(self._model, name).column, related._meta.pk.column
             tables += f' JOIN {related._meta.db_table} "{name}" ON "{name}"."{its_key}" = own."{key}"'
         columns += [f"{given} AS {name}" for name, given in self._more.items()]
