@@ -5,6 +5,7 @@ when its login was seen to be gone: so what is under way is never mistaken for a
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +38,10 @@ _LONGER: Final = (
     "On the server its login was made to work for longer than was granted, by somebody else than the portal. "
     "Ask again if the access is still needed."
 )
+_DOUBLED: Final = (
+    "On the server another role was given the mark of its login by somebody else than the portal, so that one could "
+    "hide behind the other. Ask again if the access is still needed."
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Comparison:
     strays: Sequence[FoundLogin] = ()
     vanished: Sequence[str] = ()  # ids of grants
     prolonged: Sequence[str] = ()  # ids of grants
+    doubled: Sequence[str] = ()  # ids of grants: another role bears the mark of their login
 
 
 class _Agreed(NamedTuple):
@@ -109,6 +115,7 @@ def _compared(server: Server, engine: Engine, target: Target) -> tuple[Survey, C
         _agreed[server.pk] = _Agreed(rows, survey.digest)
         return survey, Comparison()
     there = {login.login: login for login in survey.logins}
+    marked = Counter(login.login for login in survey.logins)
     live = _live(server)
     over = _over([login for login in there if login not in live])
     now = clock.now()
@@ -117,8 +124,9 @@ def _compared(server: Server, engine: Engine, target: Target) -> tuple[Survey, C
         strays=[one for login, one in there.items() if login not in live and _is_stray(over.get(login), started)],
         vanished=[grant.pk for login, grant in idle.items() if login not in there],
         prolonged=[grant.pk for login, grant in idle.items() if login in there and _is_longer(there[login], grant)],
+        doubled=[grant.pk for login, grant in idle.items() if marked[login] > 1],
     )
-    if found == Comparison([], [], []) and there.keys() == idle.keys() == live.keys() and _rows(server) == rows:
+    if found == Comparison([], [], [], []) and there.keys() == idle.keys() == live.keys() and _rows(server) == rows:
         _agreed[server.pk] = _Agreed(rows, survey.digest)
     return survey, found
 
@@ -171,8 +179,9 @@ def _is_longer(login: FoundLogin, grant: _Live) -> bool:
 
 
 def _end_what_is_wrong(server: Server, engine: Engine, target: Target, found: Comparison) -> None:
-    for pk in found.prolonged:
-        _end(grant_id=pk, cause=EndCause.DRIFTED, reason=_LONGER)
+    for pks, reason in ((found.prolonged, _LONGER), (found.doubled, _DOUBLED)):
+        for pk in pks:
+            _end(grant_id=pk, cause=EndCause.DRIFTED, reason=reason)
     if not found.vanished:
         return
     _, again = _compared(server, engine, target)  # twice, because it takes access away

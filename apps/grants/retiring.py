@@ -1,7 +1,7 @@
 """Taking a server out of the catalog: nobody holds access there any more, and nothing of the portal's is left on it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from apps.core.errors import Conflict, NotFound
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
-from apps.engines.base import EngineError, Survey, TargetUnavailable
+from apps.engines.base import EngineError, FoundLogin, Survey, TargetUnavailable
 from apps.grants import circuit, continuity
 from apps.grants.models import Grant
 from apps.grants.reconcile import reconcile
@@ -116,7 +116,7 @@ def _left(server: Server, survey: Survey) -> Iterator[str]:
     if number := living_on(server):
         yield f"Grants that live there or have not ended yet: {number}."
     kinds = (
-        ("Logins", [one.role for one in survey.logins or ()]),
+        ("Logins", [one.role for one in _told(survey)]),
         ("Scope roles", [role for role, _ in survey.scope_roles]),
         ("View schemas", [f"{schema} in {database}" for _, database, schema in survey.view_schemas]),
     )
@@ -125,6 +125,12 @@ def _left(server: Server, survey: Survey) -> Iterator[str]:
             more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
             yield f"{kind} of the portal's: {', '.join(found[:_LISTED])}{more}."
     yield from survey.unseen
+
+
+def _told(survey: Survey) -> Sequence[FoundLogin]:
+    if survey.logins is None:  # whoever does not look must not find it clean
+        raise AssertionError("The logins were not read.")
+    return survey.logins
 
 
 def _let_go_unseen(server: Server) -> None:

@@ -260,6 +260,29 @@ def test_reconcile_ends_a_grant_when_all_was_well_until_now(
             admin.execute(WRONG["the login is gone"][0].format(grant.login))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["aaa_copy", "zzz_copy"])
+def test_reconcile_ends_a_grant_when_another_role_has_its_mark(
+    people: Cast, server: Server, target: TargetServer, left_behind: LeftBehind, name: str
+) -> None:
+    grant, other = active(people.alice), active(people.bob)
+    services.reconcile(server_id=server.pk)
+    with target.admin() as admin:
+        (comment,) = admin.execute(
+            "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [grant.login]
+        ).fetchone()  # type: ignore[misc]
+        admin.execute(f"CREATE ROLE {name} NOLOGIN; COMMENT ON ROLE {name} IS '{comment}'")  # type: ignore[arg-type]
+        admin.execute(f"ALTER ROLE {grant.login} VALID UNTIL 'infinity'")  # type: ignore[arg-type]
+    try:
+        services.reconcile(server_id=server.pk)
+        assert now_in(grant, GrantStatus.ENDING).end_cause == "drifted"
+        now_in(other, GrantStatus.ACTIVE)
+        services.end_due(server_id=server.pk)
+        assert left_behind.roles(grant.login) == []
+    finally:
+        with target.admin() as admin:
+            admin.execute(f"DROP ROLE IF EXISTS {name}")  # type: ignore[arg-type]
+
+
 def test_reconcile_disables_a_login_when_all_was_well_until_now(
     people: Cast, server: Server, left_behind: LeftBehind
 ) -> None:
