@@ -11,16 +11,17 @@ from typing import Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.db import connection
 
-# What never passes has a year that Python can read, as every time has that a web process writes.
+# Seconds. Longer than any process lives, and a year that Python can read.
+_FOR_GOOD: Final = 100 * 366 * 24 * 3600.0
 _FIND: Final = "SELECT value FROM accounts_passing WHERE key = %s AND expires_at > clock_timestamp()"
 _KEEP: Final = """
 INSERT INTO accounts_passing (key, value, expires_at)
-VALUES (%s, %s, coalesce(clock_timestamp() + make_interval(secs => %s), '8999-12-31'))
+VALUES (%s, %s, clock_timestamp() + make_interval(secs => %s))
 ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at
 """
 _UNLESS_KNOWN: Final = " WHERE accounts_passing.expires_at <= clock_timestamp() RETURNING key"
 _TOUCH: Final = """
-UPDATE accounts_passing SET expires_at = coalesce(clock_timestamp() + make_interval(secs => %s), '8999-12-31')
+UPDATE accounts_passing SET expires_at = clock_timestamp() + make_interval(secs => %s)
 WHERE key = %s AND expires_at > clock_timestamp() RETURNING key
 """
 _FORGET: Final = "DELETE FROM accounts_passing WHERE key = %s RETURNING key"
@@ -61,9 +62,9 @@ class RowCache(BaseCache):
     def _name(self, key: Any, version: int | None) -> str:
         return sha256(self.make_key(key, version=version).encode()).hexdigest()
 
-    def _seconds(self, timeout: Any) -> float | None:
+    def _seconds(self, timeout: Any) -> float:
         chosen = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
-        return None if chosen is None else float(chosen)
+        return _FOR_GOOD if chosen is None else float(chosen)
 
     def _run(self, query: str, values: list[Any], *, answers: bool = True) -> tuple[Any, ...] | None:
         with connection.cursor() as cursor:

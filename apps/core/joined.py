@@ -69,7 +69,7 @@ class Joined(Generic[M]):
             columns += [f'"{name}"."{field.column}"' for field in fields]
             key, its_key = _field(self._model, name).column, related._meta.pk.column
             tables += f' JOIN {related._meta.db_table} "{name}" ON "{name}"."{its_key}" = own."{key}"'
-        columns += [f"{given} AS {name}" for name, given in self._more.items()]
+        columns += self._more.values()
         return f"SELECT {', '.join(columns)} FROM {tables} WHERE {self._where}"  # noqa: S608 - all of it from the code
 
 

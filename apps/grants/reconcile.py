@@ -53,6 +53,10 @@ class Comparison:
     prolonged: Sequence[str] = ()  # ids of grants
     doubled: Sequence[str] = ()  # ids of grants: another role bears the mark of their login
 
+    @property
+    def is_clean(self) -> bool:
+        return not (self.strays or self.vanished or self.prolonged or self.doubled)
+
 
 class _Agreed(NamedTuple):
     """Rows and server at a look after which nothing was left to do or to wait for, as digests."""
@@ -126,7 +130,7 @@ def _compared(server: Server, engine: Engine, target: Target) -> tuple[Survey, C
         prolonged=[grant.pk for login, grant in idle.items() if login in there and _is_longer(there[login], grant)],
         doubled=[grant.pk for login, grant in idle.items() if marked[login] > 1],
     )
-    if found == Comparison([], [], [], []) and there.keys() == idle.keys() == live.keys() and _rows(server) == rows:
+    if found.is_clean and there.keys() == idle.keys() == live.keys() and _rows(server) == rows:
         _agreed[server.pk] = _Agreed(rows, survey.digest)
     return survey, found
 
