@@ -16,7 +16,7 @@ TOOLS := PYTHONPATH=cli/src JITPORTAL_TESTING=1 JITPORTAL_SECRET_KEY=tools-only 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak story bench lint types check lock
+.PHONY: help demo test soak mutate story bench lint types check lock
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -30,15 +30,23 @@ test: $(VENV)/installed-dev ## Run the tests: make test TESTS=tests/policies
 soak: $(VENV)/installed-dev ## Break everything everywhere, for long: make soak SOAK=tests/faults
 	JITPORTAL_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SOAK)
 
+mutate: $(VENV)/installed-dev ## Change verify.py in many small ways: do its tests notice?
+	$(BIN)/python tests/mutation/run.py
+
 story: $(VENV)/installed ## Walk the whole way against a running demo, by API and psql
 	$(BIN)/python tests/story/walk.py --url http://127.0.0.1:$(PORT) --data '$(DATA)'
 
-bench: $(VENV)/installed-dev ## Measure life, console, ends, masking and the grid; the first two need a running demo
+bench: $(VENV)/installed-dev ## Measure life, console, ends, masking, verify.py, grid, reports and the record; the first two need a running demo
 	$(BIN)/python benchmarks/bench_life.py --data '$(DATA)' --grants 20 --rounds 10
 	$(BIN)/python benchmarks/bench_console.py --data '$(DATA)' --port $(PORT)
 	$(BIN)/python benchmarks/bench_ends.py
 	$(BIN)/python benchmarks/bench_masking.py --rows 200000
+	$(BIN)/python benchmarks/bench_verify.py
 	$(BIN)/python benchmarks/bench_grid.py
+	$(BIN)/python benchmarks/bench_reports.py --entries 200000 --record 200000
+	$(BIN)/python benchmarks/bench_audit.py --entries 200000
+	$(BIN)/python benchmarks/bench_seal.py
+	$(BIN)/python benchmarks/bench_audit_page.py --entries 500000
 
 lint: $(VENV)/installed-dev ## Check style and which room imports which
 	$(BIN)/ruff check .

@@ -53,7 +53,9 @@ def two_tables() -> tuple[str, ...]:
     from apps.catalog.models import MASKED_LEVELS, Table
 
     tables = Table.objects.filter(database__slug=SLUG, gone_at=None)
-    plain = tables.exclude(columns__classification__in=MASKED_LEVELS)
+    # A schema that holds a masked column is reached by its views alone, and its name is not theirs.
+    masked = tables.filter(columns__classification__in=MASKED_LEVELS).values("schema")
+    plain = tables.exclude(schema__in=masked)
     return tuple(f'"{table.schema}"."{table.name}"' for table in plain[:2])
 
 

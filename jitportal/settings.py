@@ -3,7 +3,7 @@
 Each process is told by JITPORTAL_PROCESS what it is, and sees only what that kind may hold (design §7):
 
     web       DATABASE_URL of the web role, grant-password ring, public key for manager secrets
-    worker    DATABASE_URL of the worker role, grant-password ring, manager private key
+    worker    DATABASE_URL of the worker role, grant-password ring, manager private key, signing key
     clock     DATABASE_URL of the worker role, no key
     operator  (the default of manage.py) whatever the person on the server was given
 
@@ -39,8 +39,16 @@ SECRET_KEY_FALLBACKS = env.list("JITPORTAL_SECRET_KEY_FALLBACKS", [])
 GRANT_PASSWORD_RING = env.list("JITPORTAL_GRANT_PASSWORD_RING", [])  # newest first, apps.core.sealed.new_ring_key()
 MANAGER_PUBLIC_KEY = env.str("JITPORTAL_MANAGER_PUBLIC_KEY", "")
 MANAGER_PRIVATE_KEY = env.str("JITPORTAL_MANAGER_PRIVATE_KEY", "")
+MANAGER_PRIVATE_KEY_FALLBACKS = env.list("JITPORTAL_MANAGER_PRIVATE_KEY_FALLBACKS", [])
+SIGNING_KEY_FILE = env.str("JITPORTAL_SIGNING_KEY_FILE", "")  # manage.py new_signing_key; without one nothing is signed
+_NOT_THEIRS = (
+    "DATABASE_OWNER_URL",
+    "JITPORTAL_MANAGER_PRIVATE_KEY",
+    "JITPORTAL_MANAGER_PRIVATE_KEY_FALLBACKS",
+    "JITPORTAL_SIGNING_KEY_FILE",
+)
 if PROCESS in {"web", "clock"}:
-    for name in ("DATABASE_OWNER_URL", "JITPORTAL_MANAGER_PRIVATE_KEY", "JITPORTAL_SIGNING_KEY"):
+    for name in _NOT_THEIRS:
         if env.str(name, ""):
             raise ImproperlyConfigured(f"The {PROCESS} process must not see {name}: remove it from its environment.")
 
@@ -92,9 +100,11 @@ CONTENT_SECURITY_POLICY = {
 INSTALLED_APPS = [
     "jitportal",
     "apps.portal",
+    "apps.erasing",
     "apps.api",
     "apps.notifications",
     "apps.console",
+    "apps.reports",
     "apps.grants",
     "apps.approvals",
     "apps.requests",
@@ -255,6 +265,8 @@ STEP_UP_SECONDS = env.int("JITPORTAL_STEP_UP_SECONDS", 300)  # for how long a pr
 SEEN_WITHIN_HOURS = env.int("JITPORTAL_SEEN_WITHIN_HOURS", 24)
 METRICS_TOKEN = env.str("JITPORTAL_METRICS_TOKEN", "")  # bearer of GET /metrics; without it there are none
 REQUEST_LAPSES_AFTER_HOURS = env.int("JITPORTAL_REQUEST_LAPSES_AFTER_HOURS", 72)
+# Where signed checkpoints are kept outside of the database: file:/path, http(s)://host/path of a witness.
+ANCHORS = env.list("JITPORTAL_ANCHORS", [])
 AUDIT_ORIGIN = env.str("JITPORTAL_AUDIT_ORIGIN", BASE_URL.split("://")[-1])
 
 # Mail, language, files, logs -----------------------------------------------------------------------------------

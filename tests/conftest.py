@@ -6,6 +6,7 @@ answers, and the true one when it is known.
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -172,8 +173,36 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def sessions_kept() -> Iterator[None]:
+    """None waits for the next test, whose server may have another login of that name."""
+    yield
+    if (kept := sys.modules.get("apps.console.kept")) is not None:
+        kept.close_all()
+
+
+class _Whatever:
+    """What a second person agrees to without looking."""
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+@pytest.fixture
+def seconded() -> Iterator[None]:
+    """For tests of what an edit does: a second person agrees at once. accounts/test_dual_control.py is about them."""
+    from apps.accounts import dual_control
+    from apps.accounts.models import ProposedEdit
+
+    with dual_control.agreeing(ProposedEdit(difference=_Whatever())):
+        yield
+
+
 @pytest.fixture(scope="session")
 def demo() -> Iterator[RunningDemo]:
-    """The whole portal as `make demo` runs it; started once: those who ask for it are in one process."""
+    """The whole portal as `make demo` runs it; started once in a process: see distribution.py."""
     with running_demo() as demo:
         yield demo

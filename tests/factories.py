@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import factory
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
+from django.db import transaction
 from django.utils import timezone
 from factory.django import DjangoModelFactory
+from guardian.models import GroupObjectPermission
 from guardian.shortcuts import assign_perm
 
 from apps.accounts.models import Duty, GroupProfile, Membership, User
@@ -206,28 +208,28 @@ class Cast:
     staging: Database = field(repr=False)
 
 
+@transaction.atomic
 def cast(server: Server | None = None) -> Cast:
     """Everybody, and `shop` (production) and `shop-staging`, each with the tables of `fill`.
 
     Both teams may ask in both databases; the group dba owns them.
     """
-    shop_team, web_team = TeamFactory(name="shop-team"), TeamFactory(name="web-team")
-    dba, security, auditor = (DutyFactory(duty=duty) for duty in (Duty.DBA, Duty.SECURITY, Duty.AUDITOR))
+    groups = shop_team, web_team, dba, security, auditor = _groups()
     server = server or ServerFactory(name="demo")
-    shop = DatabaseFactory(slug="shop", server=server)
-    staging = DatabaseFactory(slug="shop-staging", server=server, environment=Database.Environment.STAGING)
-    for database in (shop, staging):
-        fill(database)
-        let_own(database, dba)
-        for team in (shop_team, web_team):
-            let_ask(database, team)
+    environments = {"shop": Database.Environment.PRODUCTION, "shop-staging": Database.Environment.STAGING}
+    databases = shop, staging = Database.objects.bulk_create(
+        DatabaseFactory.build(slug=slug, server=server, environment=kind) for slug, kind in environments.items()
+    )
+    fill(*databases)
+    _give({"request_database": (shop_team, web_team), "own_database": (dba,)}, databases)
+    alice, bob, carol, dana, sam, audrey = _people(dict(zip(NAMES, (shop_team, *groups), strict=True)))
     return Cast(
-        alice=UserFactory(username="alice", groups=[shop_team]),
-        bob=UserFactory(username="bob", groups=[shop_team]),
-        carol=UserFactory(username="carol", groups=[web_team]),
-        dana=UserFactory(username="dana", groups=[dba]),
-        sam=UserFactory(username="sam", groups=[security]),
-        audrey=UserFactory(username="audrey", groups=[auditor]),
+        alice=alice,
+        bob=bob,
+        carol=carol,
+        dana=dana,
+        sam=sam,
+        audrey=audrey,
         shop_team=shop_team,
         web_team=web_team,
         dba=dba,
@@ -238,6 +240,42 @@ def cast(server: Server | None = None) -> Cast:
     )
 
 
+# All of a kind at once: nearly every test begins with them.
+def _groups() -> list[Group]:
+    teams, duties = ("shop-team", "web-team"), (Duty.DBA, Duty.SECURITY, Duty.AUDITOR)
+    groups = Group.objects.bulk_create(Group(name=str(name)) for name in (*teams, *duties))
+    GroupProfile.objects.bulk_create(
+        GroupProfile(group=group, claim=group.name, is_team=name in teams, duty=None if name in teams else name)
+        for group, name in zip(groups, (*teams, *duties), strict=True)
+    )
+    return groups
+
+
+def _give(rights: dict[str, tuple[Group, ...]], databases: Sequence[Database]) -> None:
+    found = Permission.objects.filter(codename__in=rights, content_type__app_label="catalog")
+    GroupObjectPermission.objects.bulk_create(
+        GroupObjectPermission(permission=right, content_type=right.content_type, object_pk=database.pk, group=group)
+        for right in found.select_related("content_type")
+        for database in databases
+        for group in rights[right.codename]
+    )
+
+
+def _people(groups: dict[str, Group]) -> list[User]:
+    now = clock.now()
+    people = User.objects.bulk_create(UserFactory.build(username=name, seen_at=now) for name in groups)
+    memberships = list(zip(people, groups.values(), strict=True))
+    User.groups.through.objects.bulk_create(
+        User.groups.through(user=person, group=group) for person, group in memberships
+    )
+    source = Membership.Source.SSO
+    Membership.objects.bulk_create(
+        Membership(user=person, group=group, source=source, since=now) for person, group in memberships
+    )
+    return people
+
+
+NAMES = ("alice", "bob", "carol", "dana", "sam", "audrey")
 PERSONAL = {"email": ("confidential", "email"), "salary": ("restricted", "salary")}  # column -> classification, class
 TABLES = {
     ("sales", "orders"): ("id", "customer_id", "placed_at"),
@@ -250,11 +288,13 @@ TABLES = {
 }
 
 
-def fill(database: Database) -> None:
+def fill(*databases: Database) -> None:
     """TABLES: sales.customers and hr.employees hold a classified column, the others none."""
     now = timezone.now()
     tables = Table.objects.bulk_create(
-        Table(database=database, schema=schema, name=name, kind="table", first_seen_at=now) for schema, name in TABLES
+        Table(database=database, schema=schema, name=name, kind="table", first_seen_at=now)
+        for database in databases
+        for schema, name in TABLES
     )
     Column.objects.bulk_create(
         Column(

@@ -1,5 +1,6 @@
 """People, groups and tokens as a database administrator sees them."""
 
+from functools import partial
 from typing import Any
 
 from allauth.usersessions.models import UserSession
@@ -82,7 +83,10 @@ class UserAdmin(PortalModelAdmin):
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         wanted, had = set(form.cleaned_data["by_hand"]), set(_by_hand(obj))
         for group in wanted ^ had:
-            services.set_membership(actor=person(request), user=obj, group=group, present=group in wanted)
+            call = partial(
+                services.set_membership, actor=person(request), user=obj, group=group, present=group in wanted
+            )
+            self.attempt(request, call)
 
     @admin.action(description="Deactivate: end sessions, tokens and access")
     def deactivate(self, request: HttpRequest, people: QuerySet[User]) -> None:

@@ -1,7 +1,7 @@
 """The admin of the portal: Django's own, behind the single sign-on, and changing rows through verbs only."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from urllib.parse import urlencode
 
 from django import forms
@@ -14,8 +14,10 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 
+from apps.accounts.dual_control import Waits
 from apps.accounts.models import User
 from apps.accounts.roles import is_dba
 from apps.accounts.signing import sign_out
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 else:  # Django's own classes take no type parameter when the program runs
     _ModelForm, _ModelAdmin = forms.ModelForm, ModelAdmin
 
+_R = TypeVar("_R")
 FrontPagePart = Callable[[HttpRequest], dict[str, Any]]
 
 
@@ -147,6 +150,9 @@ class PortalModelAdmin(_ModelAdmin):
             return self._changeform_view(  # type: ignore[attr-defined]
                 request, object_id, form_url, extra_context
             )
+        except Waits as waits:
+            self.say_refusal(request, waits)
+            return HttpResponseRedirect(self._list_address())
         except PortalError as refusal:
             request.portal_refusal = refusal  # type: ignore[attr-defined]
             return self._changeform_view(  # type: ignore[attr-defined]
@@ -160,6 +166,38 @@ class PortalModelAdmin(_ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         raise PermissionDenied(f"{self.opts.verbose_name_plural} are not changed here.")
+
+    def attempt(self, request: HttpRequest, verb: Callable[[], _R]) -> _R | None:
+        """For a form that calls several verbs: where one waits for a second person, say so and go on."""
+        try:
+            return verb()
+        except Waits as waits:
+            self.say_refusal(request, waits)
+            request.portal_waits = True  # type: ignore[attr-defined]
+            return None
+
+    def say_refusal(self, request: HttpRequest, refusal: PortalError, about: object = "") -> None:
+        """As a message; what waits for a second person is no error, and is a link to where they agree."""
+        said = f"{about}: {refusal.sentence}" if about else refusal.sentence
+        if isinstance(refusal, Waits):
+            link = format_html(' <a href="{}">{}</a>', reverse("portal:edit", args=[refusal.edit.pk]), "What waits")
+            self.message_user(request, format_html("{}{}", said, link), messages.WARNING)
+        else:
+            self.message_user(request, said, messages.ERROR)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> Any:
+        """Not “was changed successfully” where not all of it was."""
+        if getattr(request, "portal_waits", False):
+            return HttpResponseRedirect(self._list_address())
+        return super().response_change(request, obj)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> Any:
+        if getattr(request, "portal_waits", False):
+            return HttpResponseRedirect(self._list_address())
+        return super().response_add(request, obj, post_url_continue)
+
+    def _list_address(self) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The verb has saved everything."""
@@ -180,7 +218,7 @@ class PortalModelAdmin(_ModelAdmin):
                 verb(row)
                 count += 1
             except PortalError as refusal:
-                self.message_user(request, f"{row}: {refusal.sentence}", messages.ERROR)
+                self.say_refusal(request, refusal, about="" if isinstance(refusal, Waits) else row)
         if count:
             self.message_user(request, f"{done}: {count}.", messages.SUCCESS)
 

@@ -10,6 +10,8 @@ from django.contrib.auth.models import Group
 
 from apps.accounts.models import GroupProfile, Membership, User
 from apps.accounts.roles import forget_duties, is_dba
+from apps.audit import services as audit
+from apps.audit.actions import Action
 from apps.core import clock
 
 
@@ -37,6 +39,23 @@ class Change:
         """What the groups are called now; ids outlive names."""
         words = {"added": self.added, "removed": self.removed}
         return {word: ", ".join(group.name for group in groups) for word, groups in words.items() if groups}
+
+
+def locked(user: User) -> User:
+    """The row as it is now, held until the verb has ended."""
+    return User.objects.select_for_update(no_key=True).get(pk=user.pk)
+
+
+def tell(user: User, change: Change, *, actor: str) -> None:
+    """The record hears of a change, if there was one."""
+    if change:
+        audit.record(
+            Action.ACCOUNT_GROUPS_CHANGED,
+            actor=actor,
+            subject=user.audit_id,
+            facts=change.facts,
+            disclosed=change.names,
+        )
 
 
 def follow_claims(user: User, claims: Iterable[str]) -> Change:

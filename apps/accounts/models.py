@@ -114,6 +114,63 @@ class ApiToken(models.Model):
         return self.name
 
 
+class ProposedEdit(models.Model):
+    """A call of a verb that widens access, kept until a second person agrees to it; see dual_control.py."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", "waiting"
+        MADE = "made", "agreed to and made"
+        DECLINED = "declined", "declined"
+        WITHDRAWN = "withdrawn", "withdrawn"
+        LAPSED = "lapsed", "left to lapse"
+
+    id = models.CharField(primary_key=True, max_length=LENGTH, default=new_id, editable=False)
+    verb = models.CharField(max_length=64)
+    arguments = models.JSONField()
+    about = models.CharField(max_length=300)  # what is changed, for people
+    subject = models.CharField(max_length=128)  # and as the record names it
+    difference = models.JSONField()  # [[what, before, after]], as it was shown
+    digest = models.CharField(max_length=64)  # hex SHA-256 of the call and its difference
+    proposer = models.ForeignKey(User, on_delete=models.PROTECT, related_name="proposed_edits")
+    proposed_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    status = models.CharField(max_length=16, choices=Status, default=Status.WAITING)
+    decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="decided_edits")
+    decided_at = models.DateTimeField(null=True)
+    comment = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-proposed_at"]
+        constraints = [
+            models.UniqueConstraint("proposer", "digest", name="edit_waits_once", condition=models.Q(status="waiting")),
+            models.CheckConstraint(
+                condition=models.Q(status="waiting", decided_at=None)
+                | models.Q(status__in=["made", "declined", "withdrawn", "lapsed"], decided_at__isnull=False),
+                name="edit_decided_at_some_time",
+            ),
+            # Not even a mistake of ours lets somebody agree to their own.
+            models.CheckConstraint(
+                condition=~models.Q(status="made", decided_by=models.F("proposer")), name="edit_made_by_two"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["proposer", "decided_at"], condition=models.Q(status="made"), name="edit_lately")
+        ]
+
+    def __str__(self) -> str:
+        return self.about
+
+    @property
+    def audit_id(self) -> str:
+        return f"edit:{self.pk}"
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """What, before, after."""
+        lines: list[list[str]] = self.difference
+        return lines
+
+
 class Passing(models.Model):
     """What web processes tell each other for some minutes; see passing.py."""
 

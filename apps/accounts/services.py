@@ -1,4 +1,4 @@
-"""The verbs about people: signing in, groups, emergency, leaving. Tokens have verbs of their own in tokens.py."""
+"""The verbs about people: signing in, emergency, leaving. Groups and tokens have theirs in groups.py and tokens.py."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -6,7 +6,6 @@ from typing import Final
 from zoneinfo import available_timezones
 
 from allauth.usersessions.models import UserSession
-from django.contrib.auth.models import Group
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -14,8 +13,10 @@ from django.db import IntegrityError, transaction
 from apps.accounts import memberships
 from apps.accounts.actors import OPERATOR, Actor, actor_id, require_dba
 from apps.accounts.claims import Vouched, split_name, username_from
+from apps.accounts.dual_control import Line, require_second, widening
+from apps.accounts.groups import save_group, set_membership, what_it_gives
 from apps.accounts.memberships import Change
-from apps.accounts.models import Duty, GroupProfile, User
+from apps.accounts.models import User
 from apps.accounts.roles import is_welcome
 from apps.accounts.tokens import (
     authenticate_token,
@@ -73,7 +74,7 @@ def sign_in_from_sso(*, vouched: Vouched, address: str) -> User:
     change = _refresh(user, vouched)
     user.seen_at = clock.now()
     user.save(update_fields=["seen_at"])
-    _record_groups(user, change, actor=user.audit_id)
+    memberships.tell(user, change, actor=user.audit_id)
     audit.record(
         Action.ACCOUNT_SIGNED_IN, actor=user.audit_id, subject=user.audit_id, disclosed=_shown(user, address=address)
     )
@@ -87,7 +88,7 @@ def step_up_from_sso(*, user: User, vouched: Vouched, at: datetime, address: str
 
     Raises NotAllowed for anybody else, and for whoever was deactivated meanwhile; nothing is changed then.
     """
-    locked = _locked(user)
+    locked = memberships.locked(user)
     if not locked.subject or (locked.issuer, locked.subject) != (vouched.issuer, vouched.subject):
         raise NotAllowed("Somebody else signed in at single sign-on than is signed in here. Start again as yourself.")
     if not is_welcome(locked):
@@ -95,7 +96,7 @@ def step_up_from_sso(*, user: User, vouched: Vouched, at: datetime, address: str
     change = _refresh(locked, vouched)
     locked.seen_at = clock.now()
     locked.save(update_fields=["seen_at"])
-    _record_groups(locked, change, actor=locked.audit_id)
+    memberships.tell(locked, change, actor=locked.audit_id)
     _record_step_up(locked, at, address)
     return locked
 
@@ -103,7 +104,7 @@ def step_up_from_sso(*, user: User, vouched: Vouched, at: datetime, address: str
 @transaction.atomic(durable=True)
 def step_up_by_password(*, user: User, at: datetime, address: str) -> User:
     """The same for the emergency administrator, whose password was right. Raises NotAllowed past their end."""
-    locked = _locked(user)
+    locked = memberships.locked(user)
     if locked.emergency_until is None or not is_welcome(locked):
         raise NotAllowed("The time of this emergency administrator has ended. Renew it on the server.")
     _record_step_up(locked, at, address)
@@ -127,7 +128,8 @@ def provision(
 
     Whoever does so vouches for them at this moment, as single sign-on will later.
     """
-    require_dba(actor, what="make people known")
+    if actor != OPERATOR:  # groups come with them, and nobody has agreed to that
+        raise NotAllowed("Only the operator, on the server, makes people known before they sign in.")
     first, last = split_name(name)
     vouched = Vouched(
         issuer=issuer,
@@ -143,49 +145,11 @@ def provision(
     change = _refresh(user, vouched)
     user.seen_at = clock.now()
     user.save(update_fields=["seen_at"])
-    _record_groups(user, change, actor=actor_id(actor))
+    memberships.tell(user, change, actor=actor_id(actor))
     if is_new:
         audit.record(Action.ACCOUNT_PROVISIONED, actor=actor_id(actor), subject=user.audit_id, disclosed=_shown(user))
     nudge()
     return user
-
-
-@transaction.atomic(durable=True)
-def set_membership(*, actor: Actor, user: User, group: Group, present: bool) -> None:
-    """Put somebody into a group by hand, or take that back. What single sign-on says is another matter."""
-    require_dba(actor, what="change who is in a group")
-    if isinstance(actor, User) and actor.pk == user.pk:
-        raise NotAllowed("Nobody changes their own groups: ask another database administrator.")
-    locked = _locked(user)
-    change = memberships.set_by_hand(locked, group, present=present)
-    _record_groups(locked, change, actor=actor_id(actor))
-    nudge()
-
-
-@transaction.atomic(durable=True)
-def save_group(*, actor: Actor, name: str, claim: str | None, is_team: bool, duty: Duty | None) -> GroupProfile:
-    """Make a group, or change what the portal knows about it. `claim` is its name in the sign-on's groups claim."""
-    require_dba(actor, what="change groups")
-    name, claim = name.strip(), (claim or "").strip() or None
-    if not 1 <= len(name) <= 150:
-        raise Invalid("A group has a name of 1 to 150 characters.", field="name")
-    group, _ = Group.objects.get_or_create(name=name)
-    profile, _ = GroupProfile.objects.select_for_update(no_key=True).get_or_create(group=group)
-    _check_free(profile, claim=claim, duty=duty)
-    before = profile.duty
-    profile.claim, profile.is_team, profile.duty = claim, is_team, duty
-    profile.save()
-    if Duty.DBA in {before, duty} and before != duty:
-        User.objects.filter(groups=group, emergency_until=None).update(is_staff=duty == Duty.DBA)
-    audit.record(
-        Action.GROUP_CHANGED,
-        actor=actor_id(actor),
-        subject=f"group:{group.pk}",
-        facts={"is_team": is_team, "duty": str(duty) if duty else None},
-        disclosed={"name": name, **({"claim": claim} if claim else {})},
-    )
-    nudge()
-    return profile
 
 
 @transaction.atomic(durable=True)
@@ -215,7 +179,7 @@ def create_emergency_admin(*, username: str, reason: str, hours: int = 8) -> tup
 @transaction.atomic(durable=True)
 def sign_in_emergency(*, user: User, address: str) -> User:
     """Record that the emergency administrator comes in. Raises NotAllowed when their time has ended meanwhile."""
-    locked = _locked(user)
+    locked = memberships.locked(user)
     if locked.emergency_until is None or not is_welcome(locked):
         raise NotAllowed("The time of this emergency administrator has ended. Renew it on the server.")
     audit.record(
@@ -250,7 +214,7 @@ def deactivate(*, actor: Actor, user: User, reason: str) -> None:
         raise NotAllowed("Nobody deactivates themselves: ask another database administrator.")
     if not reason.strip():
         raise Invalid("Say why this person is deactivated.", field="reason")
-    locked = _locked(user)
+    locked = memberships.locked(user)
     if not locked.is_active:
         raise Conflict("This person is deactivated already.")
     locked.is_active = False
@@ -268,15 +232,19 @@ def deactivate(*, actor: Actor, user: User, reason: str) -> None:
     nudge()
 
 
-@transaction.atomic(durable=True)
+@widening("account.reactivate")
 def reactivate(*, actor: Actor, user: User, reason: str) -> None:
-    """Take a deactivation back. Tokens stay revoked."""
+    """Take a deactivation back, which takes a second person. Tokens stay revoked. Raises Invalid, Conflict, Waits."""
     require_dba(actor, what="reactivate people")
     if not reason.strip():
         raise Invalid("Say why this person is let in again.", field="reason")
-    locked = _locked(user)
+    locked = memberships.locked(user)
     if locked.is_active:
         raise Conflict("This person is not deactivated.")
+    lines = [Line("account", "closed", "open")]
+    for group in locked.groups.order_by("name"):
+        lines += [Line("group", "", group.name), *what_it_gives(group)]
+    require_second(actor, about=f"Account of {user.name}", subject=user.audit_id, difference=lines)
     locked.is_active = True
     locked.save(update_fields=["is_active"])
     audit.record(
@@ -342,17 +310,6 @@ def _free_username(wanted: str) -> str:
     return name
 
 
-def _check_free(profile: GroupProfile, *, claim: str | None, duty: Duty | None) -> None:
-    others = GroupProfile.objects.exclude(pk=profile.pk).select_related("group")
-    if claim and (other := others.filter(claim=claim).first()):
-        raise Conflict(f"The claim ‘{claim}’ stands for the group {other.group.name} already.", field="claim")
-    if duty and (other := others.filter(duty=duty).first()):
-        raise Conflict(
-            f"The group {other.group.name} carries this duty. Take it away there first: a duty has one group.",
-            field="duty",
-        )
-
-
 def _emergency_row(username: str) -> User:
     try:
         UnicodeUsernameValidator()(username)
@@ -365,21 +322,6 @@ def _emergency_row(username: str) -> User:
             field="username",
         )
     return found or User(username=username, first_name="Emergency", last_name="administrator")
-
-
-def _locked(user: User) -> User:
-    return User.objects.select_for_update(no_key=True).get(pk=user.pk)
-
-
-def _record_groups(user: User, change: Change, *, actor: str) -> None:
-    if change:
-        audit.record(
-            Action.ACCOUNT_GROUPS_CHANGED,
-            actor=actor,
-            subject=user.audit_id,
-            facts=change.facts,
-            disclosed=change.names,
-        )
 
 
 def _record_step_up(user: User, at: datetime, address: str) -> None:

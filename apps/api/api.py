@@ -8,7 +8,7 @@ from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationEr
 
 from apps.api import problems
 from apps.api.auth import PerPerson
-from apps.api.routers import audit, console, databases, grants, me, requests
+from apps.api.routers import audit, console, databases, grants, me, reports, requests
 from apps.console.errors import TooMany
 from apps.core.errors import NotSeen, PortalError
 
@@ -29,6 +29,7 @@ api.add_router("", requests.router)
 api.add_router("", grants.router)
 api.add_router("", console.router)
 api.add_router("", audit.router)
+api.add_router("", reports.router)
 
 
 @api.exception_handler(PortalError)

@@ -461,8 +461,25 @@ class CheckpointOut(Schema):
     note: str | None
 
 
+class BreakOut(Schema):
+    """A history that an anchor has seen and that is not the record's. `proposed`: whether one of two has agreed."""
+
+    id: str
+    found_at: str
+    anchor: str
+    size_here: int
+    hash_here: str
+    size_there: int
+    hash_there: str
+    proposed: bool
+
+
 class Page(Schema):
     next: str | None
+
+
+class BreakPage(Page):
+    items: list[BreakOut]
 
 
 class DatabasePage(Page):
@@ -491,3 +508,86 @@ class PastPage(Page):
 
 class EntryPage(Page):
     items: list[EntryOut]
+
+
+class ReportQuery(Schema):
+    """Days (UTC) or RFC 3339 with a zone; `to` is exclusive. Left out: the last 30 days, and all of the record."""
+
+    since: str = Field("", alias="from", max_length=64)
+    until: str = Field("", alias="to", max_length=64)
+    person: str = ""
+    database: str = ""
+    size: int | None = Field(None, ge=1, le=2**62, description="fold so many entries of the record, its first ones")
+
+
+class ReportColumnOut(Schema):
+    name: str
+    meaning: str
+
+
+class ReportOut(Schema):
+    name: str
+    title: str
+    answers: str
+    counts: str
+    parameters: list[str]
+    columns: list[ReportColumnOut]
+
+
+class ReportPage(Page):
+    items: list[ReportOut]
+
+
+class ReportCheckpointOut(Schema):
+    origin: str
+    size: int
+    hash: str
+
+
+class BundleIn(Schema):
+    """The evidence of a period that is over: a day (its beginning, UTC) or RFC 3339. Without `reports`: all of them."""
+
+    since: str = Field(alias="from", examples=["2026-11-01"])
+    until: str = Field(alias="to", examples=["2026-12-01"])
+    reports: list[str] | None = None
+
+
+class BundleOut(Schema):
+    """`done` of `total` entries are written; the file is kept until `expires_at`."""
+
+    id: str
+    status: Literal["queued", "building", "ready", "failed", "gone"]
+    since: str = Field(alias="from")
+    until: str = Field(alias="to")
+    reports: list[str]
+    wanted_by: str
+    wanted_at: str
+    done: int
+    total: int | None
+    problem: str
+    name: str
+    bytes: int | None
+    sha256: str
+    expires_at: str | None
+
+
+class BundlePage(Schema):
+    items: list[BundleOut]
+    next: str | None
+
+
+class ReportSaidOut(Schema):
+    """`entries` were read; `sha256` is that of the CSV's bytes."""
+
+    name: str
+    title: str
+    answers: str
+    counts: str
+    since: str = Field(alias="from")
+    until: str = Field(alias="to")
+    person: str
+    database: str
+    entries: int
+    rows: int
+    sha256: str
+    checkpoint: ReportCheckpointOut

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from apps.accounts.dual_control import who_widened_lately
 from apps.accounts.models import User
 from apps.approvals.models import Decision
 from apps.approvals.tally import Tally, Vote, tally
 from apps.policies.approvers import Standing, eligible, standing
-from apps.policies.evaluate import can_fill
+from apps.policies.evaluate import SECURITY, can_fill
 from apps.policies.facts import Step, Verdict
 from apps.requests.models import AccessRequest
 from apps.requests.scope import EffectiveScope
@@ -54,6 +55,20 @@ def standing_for(requests: Iterable[AccessRequest], decisions: Iterable[Decision
         people=people | {decision.decider_id for decision in decisions},
         databases={request.database_id for request in requests},
     )
+
+
+def lacks_security(request: AccessRequest, decisions: Iterable[Decision], now: Tally) -> bool:
+    """Whether whoever asked, or somebody whose yes counts, has widened access lately, and nobody of security who has
+    not has said yes.
+    """
+    counted = {person for by in now.approved_by for person in by}
+    people = {decision.decider_id: decision.decider for decision in decisions if decision.decider_id in counted}
+    widened = who_widened_lately([request.requester, *people.values()])
+    if not widened:
+        return False
+    steps = zip(steps_of(request), now.approved_by, strict=True)
+    looked = {person for step, by in steps if step.key == SECURITY.key for person in by}
+    return not looked - widened
 
 
 def leaves_enough(request: AccessRequest, decisions: Iterable[Decision], now: Tally, actor: User) -> bool:

@@ -6,19 +6,20 @@ eligible for the step that the request has reached, and bound to the scope that 
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from django.db import Error
 from django.db.models import QuerySet
 
+from apps.accounts.dual_control import who_widened_lately
 from apps.accounts.models import User
 from apps.accounts.roles import is_seen
 from apps.approvals.limits import Typed, parse_filters, views_for
 from apps.approvals.models import Decision
 from apps.approvals.narrowing import narrowed
 from apps.approvals.reviews import break_glass, close_review
-from apps.approvals.routes import leaves_enough, route_of, standing_for, steps_of, tally_now
+from apps.approvals.routes import lacks_security, leaves_enough, route_of, standing_for, steps_of, tally_now
 from apps.approvals.tally import Tally
 from apps.audit import services as audit
 from apps.audit.actions import Action
@@ -28,7 +29,8 @@ from apps.core.errors import Conflict, Invalid, NotAllowed, NotFound, PortalErro
 from apps.core.nudge import nudge
 from apps.core.texts import checked
 from apps.core.verbs import verb
-from apps.policies.approvers import Standing
+from apps.policies.approvers import Standing, eligible
+from apps.policies.evaluate import SECURITY
 from apps.policies.facts import Step, StepKind
 from apps.requests.changes import close, locked, move, scope_facts, scope_texts
 from apps.requests.masked import check, know
@@ -41,6 +43,9 @@ __all__ = ["approve", "break_glass", "close_review", "deny", "inbox", "route_of"
 log = logging.getLogger(__name__)
 
 MAX_COMMENT = 2_000
+WIDENED: Final = (
+    "Somebody who asked or agreed has changed in the last seven days what people get, so security has to agree as well."
+)
 CLOCK: Final = "clock"  # the actor, where time or a return has decided
 
 
@@ -151,9 +156,14 @@ def settle_returned() -> list[str]:
 def _settle(*, request_id: str) -> bool:
     """Asked again under lock."""
     request = locked(request_id)
-    people = standing_for([request], request.decisions.all())
+    decisions = list(request.decisions.select_related("decider").order_by("decided_at"))
+    people = standing_for([request], decisions)
     waits = request.status == RequestStatus.PENDING and request.lapses_at > clock.now()
     if not waits or not _is_complete(request, people):
+        return False
+    if lacks_security(request, decisions, tally_now(request, decisions, people)):
+        _add_security(request)
+        nudge()
         return False
     move(request, RequestStatus.APPROVED)
     facts: dict[str, Json] = {"digest": request.scope_digest, "minutes": request.minutes, "returned": True}
@@ -192,10 +202,14 @@ def _approve(*, actor: User, request_id: str, comment: str, less: _Less, seen_di
         request.scope, request.scope_digest, request.minutes = scope.to_json(), scope.digest(), scope.minutes
         request.save(update_fields=["scope", "scope_digest", "minutes"])
     decisions = [*turn.decisions, decision]
-    complete = tally_now(request, decisions, standing_for([request], decisions)).complete
+    now = tally_now(request, decisions, standing_for([request], decisions))
+    adds_security = now.complete and lacks_security(request, decisions, now)
+    if adds_security:
+        _bring_security_in(request, decisions)
+    complete = now.complete and not adds_security
     if complete:
         move(request, RequestStatus.APPROVED)
-    _record_approval(actor, turn, before, decision, complete=complete)
+    _record_approval(actor, turn, before, decision, complete=complete, adds_security=adds_security)
     nudge()
     return request
 
@@ -283,7 +297,27 @@ def _decide(turn: _Turn, actor: User, kind: Decision.Kind, scope: EffectiveScope
     )
 
 
-def _record_approval(actor: User, turn: _Turn, before: EffectiveScope, decision: Decision, *, complete: bool) -> None:
+def _bring_security_in(request: AccessRequest, decisions: Sequence[Decision]) -> None:
+    """A step more, for somebody of security who has not widened access lately. Raises Conflict where nobody is left."""
+    found = eligible(SECURITY, requester=request.requester, database=request.database)
+    able = list(found.exclude(pk__in=[decision.decider_id for decision in decisions]))
+    if not {person.pk for person in able} - who_widened_lately(able):
+        raise Conflict(f"{WIDENED} Nobody of security is left who could: tell your database administrators.")
+    _add_security(request)
+
+
+def _add_security(request: AccessRequest) -> None:
+    verdict = request.verdict
+    request.verdict = verdict | {
+        "steps": [*verdict["steps"], asdict(SECURITY)],
+        "reasons": [*verdict["reasons"], WIDENED],
+    }
+    request.save(update_fields=["verdict"])
+
+
+def _record_approval(
+    actor: User, turn: _Turn, before: EffectiveScope, decision: Decision, *, complete: bool, adds_security: bool
+) -> None:
     request, scope = turn.request, turn.request.effective
     narrowed_from = before.digest() if scope != before else None
     texts = {"person": actor.name} | ({"comment": decision.comment} if decision.comment else {})
@@ -297,6 +331,8 @@ def _record_approval(actor: User, turn: _Turn, before: EffectiveScope, decision:
             disclosed=texts | scope_texts(scope),
         )
     facts = {"digest": decision.scope_digest, "narrowed_from": narrowed_from, **turn.facts}
+    if adds_security:
+        facts["adds_security"] = True
     if scope.unmask:
         facts["unmask_count"] = len(scope.unmask)
     audit.record(Action.DECISION_APPROVED, actor=actor.audit_id, subject=request.audit_id, facts=facts, disclosed=texts)

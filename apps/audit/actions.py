@@ -22,11 +22,20 @@ class Action(StrEnum):
     ACCOUNT_STEPPED_UP = "account.stepped_up"  # proved anew who they are
     GROUP_CHANGED = "group.changed"
 
+    EDIT_PROPOSED = "edit.proposed"  # it widens access, and waits for a second person
+    EDIT_AGREED = "edit.agreed"  # and was made: what it did is told just before
+    EDIT_DECLINED = "edit.declined"
+    EDIT_WITHDRAWN = "edit.withdrawn"
+    EDIT_REFUSED = "edit.refused"  # somebody tried to agree who may not
+
     SERVER_ADDED = "server.added"
     SERVER_CHANGED = "server.changed"
     SERVER_PREFLIGHTED = "server.preflighted"
     SERVER_UNREACHABLE = "server.unreachable"
     SERVER_REACHED = "server.reached"  # it answers again
+    MANAGER_PASSWORD_CHANGING = "manager.password_changing"  # noqa: S105 - intent
+    MANAGER_PASSWORD_CHANGED = "manager.password_changed"  # noqa: S105 - the server lets the manager in with it
+    KEYS_ROTATED = "keys.rotated"  # what is kept opens with the newest keys
     SERVER_RETIRED = "server.retired"  # nothing of the portal's is left there
     LOGIN_STRAY = "login.stray"  # of this portal's and not known to it: it was disabled
     OBJECTS_LEFT = "objects.left"  # what an ended login owned lies in the graveyard
@@ -97,13 +106,32 @@ class Action(StrEnum):
     CHANGE_COMMITTING = "change.committing"  # intent
     CHANGE_ENDED = "change.ended"  # committed, rolled back, or nobody knows
 
+    PERSON_ERASED = "person.erased"  # who they were, beside the record and on the pages; what they did stays
+    BUNDLE_WANTED = "bundle.wanted"  # evidence of a period, as one file
+    BUNDLE_MADE = "bundle.made"
+    BUNDLE_FAILED = "bundle.failed"
+    BUNDLE_TAKEN = "bundle.taken"  # somebody carries it away
     RECORD_READ = "record.read"
     RECORD_EXPORTED = "record.exported"
+    RECORD_BROKEN = "record.broken"  # an anchor has seen another history: nothing is signed
+    RECORD_ALTERED = "record.altered"  # a worker has followed it, and it is not as it was sealed
+    RECORD_BREAK_PROPOSED = "record.break_proposed"  # to go on with this history, by one person
+    RECORD_BREAK_CONFIRMED = "record.break_confirmed"  # and by another
+    SIGNING_KEY_ADDED = "signing_key.added"
 
 
 WORKER_ROLE: Final = "jitportal_worker"
-# A web process that was taken over must not be able to claim what only happens on a target, or call everybody: these
-# count only when the database says that a worker recorded them.
+# A web process that was taken over must not be able to claim what only happens on a target, call everybody, or agree
+# to a break of the record alone: these count only when the database says that a worker's role recorded them.
 WORKER_ONLY: Final = frozenset(
-    {Action.GRANT_ISSUED, Action.GRANT_EXTENDED, Action.GRANT_ENDED, Action.GRANT_LATE, Action.GRANT_SESSION_CUT}
+    {
+        Action.GRANT_ISSUED,
+        Action.GRANT_EXTENDED,
+        Action.GRANT_ENDED,
+        Action.GRANT_LATE,
+        Action.GRANT_SESSION_CUT,
+        Action.RECORD_BROKEN,
+        Action.RECORD_BREAK_PROPOSED,
+        Action.SIGNING_KEY_ADDED,
+    }
 )

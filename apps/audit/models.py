@@ -1,8 +1,11 @@
-"""The record as Django reads it. Unmanaged: its tables are made by SQL, so that a flush leaves them alone."""
+"""The record as Django reads it, and what is signed about it.
 
-from datetime import datetime
+Entries, seals and disclosures are unmanaged: their tables are made by SQL, so that a flush leaves them alone.
+"""
 
 from django.db import models
+
+from apps.core.ids import LENGTH, new_id
 
 
 class Entry(models.Model):
@@ -22,30 +25,7 @@ class Entry(models.Model):
 
 
 class SealQuerySet(models.QuerySet["Seal"]):
-    """Ways to find entries. `index` is the order of the record, and what pages continue from."""
-
-    def matching(
-        self,
-        *,
-        action: str = "",
-        actor: str = "",
-        subjects: tuple[str, ...] = (),
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> "SealQuerySet":
-        """`action` may be a beginning such as `grant.`; `since` is inclusive, `until` exclusive."""
-        found = self
-        if action:
-            found = found.filter(action__startswith=action)
-        if actor:
-            found = found.filter(actor=actor)
-        if subjects:
-            found = found.filter(subject__in=subjects)
-        if since is not None:
-            found = found.filter(recorded_at__gte=since)
-        if until is not None:
-            found = found.filter(recorded_at__lt=until)
-        return found
+    """`index` is the order of the record, and what pages continue from; finding.py finds entries."""
 
     def with_texts(self) -> "SealQuerySet":
         """Together with body and disclosures, in two queries."""
@@ -63,6 +43,7 @@ class Seal(models.Model):
     action = models.TextField()
     actor = models.TextField()
     subject = models.TextField()
+    database = models.TextField(null=True)  # the one that the entry is about, and "*" where there are several
 
     objects = SealQuerySet.as_manager()
 
@@ -91,3 +72,107 @@ class Disclosure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.field} of entry {self.entry_id}"
+
+
+class SigningKey(models.Model):
+    """The public part of a key that signs checkpoints, good from a size on, up to where the next one begins."""
+
+    key = models.CharField(max_length=400, unique=True)  # as auditors pin it: name+id+base64
+    from_size = models.BigIntegerField()
+    added_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Checkpoint(models.Model):
+    """A signed size and head of the record. Only workers write them, and nobody changes one."""
+
+    size = models.BigIntegerField()
+    hash = models.BinaryField()
+    note = models.TextField()
+    at = models.DateTimeField()
+    key = models.ForeignKey(SigningKey, on_delete=models.PROTECT, related_name="checkpoints")
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ["pk"]
+        indexes = [models.Index(fields=["size"], name="checkpoint_by_size")]
+
+    def __str__(self) -> str:
+        return f"checkpoint of {self.size} entries"
+
+
+class AnchorState(models.Model):
+    """How one anchor did when it was last written to; `size` is what it has seen by its own account."""
+
+    address = models.CharField(primary_key=True, max_length=300)
+    size = models.BigIntegerField(default=0)
+    succeeded_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)  # since when it fails; empty while it does not
+    error = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ["address"]
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class VerificationRun(models.Model):
+    """One time that a worker followed the record, from an index on; only workers write them."""
+
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    from_index = models.BigIntegerField()
+    reached = models.BigIntegerField(default=0)  # entries that were followed, those before `from_index` counted
+    size = models.BigIntegerField()
+    hash = models.CharField(max_length=64, blank=True)
+    erased = models.BigIntegerField(default=0)
+    problem_count = models.BigIntegerField(default=0)
+    problems = models.JSONField(default=list)  # the first twenty, sentences
+    anchors = models.JSONField(default=list)  # [{"address", "size", "at", "error"}], as they were known then
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"entries {self.from_index} to {self.reached}"
+
+    @property
+    def percent(self) -> int:
+        """How far one is that is on its way."""
+        return 100 * max(0, self.reached - self.from_index) // max(1, self.size - self.from_index)
+
+
+class RecordBreak(models.Model):
+    """An anchor has seen a history that is not the one here. While one is not confirmed nothing is signed."""
+
+    id = models.CharField(primary_key=True, max_length=LENGTH, default=new_id, editable=False)
+    found_at = models.DateTimeField()
+    anchor = models.CharField(max_length=300)
+    size_there = models.BigIntegerField()
+    hash_there = models.CharField(max_length=64)
+    size_here = models.BigIntegerField()
+    hash_here = models.CharField(max_length=64)
+    why = models.TextField()
+    confirmed_at = models.DateTimeField(null=True)
+    confirmed_by = models.CharField(max_length=200, blank=True)  # two people: the record's opaque ids
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ["-found_at"]
+        constraints = [
+            models.UniqueConstraint(
+                "anchor", "size_there", "hash_there", condition=models.Q(confirmed_at=None), name="break_found_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.why

@@ -21,13 +21,17 @@ WEB_ROLE: Final = "jitportal_web"
 # django-q2 runs what its rows name and unpickles what they hold: whoever writes them runs code in the worker (S1).
 QUEUE_TABLES: Final = "django_q_"
 # Access is made, prolonged and closed by clock and workers alone: whoever takes over the web cannot make it last.
+# So it is with what is signed about the record.
 GRANT_TABLES: Final = "grants_"
+SIGNED_TABLES: Final = "audit_"
+_WRITTEN_ONCE: Final = ("audit_checkpoint", "audit_signingkey")
 _ENDED_BY_WEB: Final = "grants_grant"  # and by nothing else: a trigger of apps.grants holds the web to ending
 _ONLY_READ: Final = "django_migrations"
 
 _GRANT_TABLES: Final = sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {names} TO {role}")
 _GRANT_SEQUENCES: Final = sql.SQL("GRANT USAGE, SELECT ON SEQUENCE {names} TO {role}")
 _GRANT_READING: Final = sql.SQL("GRANT SELECT ON TABLE {names} TO {role}")
+_GRANT_ADDING: Final = sql.SQL("GRANT SELECT, INSERT ON TABLE {names} TO {role}")
 _GRANT_ENDING: Final = sql.SQL(
     "GRANT UPDATE (status, end_cause, end_reason, ended_by_id, ending_since, next_try_at, tries, problem) "
     "ON TABLE {names} TO {role}"
@@ -74,6 +78,7 @@ _ALWAYS = {
     "seal.refuse_change",
     "disclosure.check_disclosure",
     "disclosure.refuse_change",
+    "disclosure.refuse_deletion",
     "head.refuse_change",
     "head.refuse_step_back",
 }
@@ -130,14 +135,17 @@ def _grant(connection: BaseDatabaseWrapper) -> None:
     tables = {name for name, kind in found if kind != "S"} - {_ONLY_READ}
     sequences = {name for name, kind in found if kind == "S"}
     queue = {name for name in tables | sequences if name.startswith(QUEUE_TABLES)}
-    grants = {name for name in tables | sequences if name.startswith(GRANT_TABLES)}
+    grants = {name for name in tables | sequences if name.startswith((GRANT_TABLES, SIGNED_TABLES))}
+    once = tables & set(_WRITTEN_ONCE)
     closed = queue | grants
     web, worker, public = sql.Identifier(WEB_ROLE), sql.Identifier(WORKER_ROLE), sql.SQL("PUBLIC")
     for statement, names, role in (
         (_REVOKE, closed, web),
         (_REVOKE, queue, public),
         (_GRANT_TABLES, tables - closed, web),
-        (_GRANT_TABLES, tables, worker),
+        (_REVOKE, once, worker),
+        (_GRANT_TABLES, tables - once, worker),
+        (_GRANT_ADDING, once, worker),
         (_GRANT_SEQUENCES, sequences - closed, web),
         (_GRANT_SEQUENCES, sequences, worker),
         (_GRANT_READING, {_ONLY_READ}, web),

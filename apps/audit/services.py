@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import Model
 
 from apps.audit import canonical
@@ -18,8 +18,9 @@ from apps.audit.actions import Action
 from apps.audit.body import Body, rfc3339, write
 from apps.audit.canonical import Json
 from apps.audit.chain import SALT_BYTES, commitment
+from apps.audit.finding import Filter
 from apps.audit.models import Disclosure
-from apps.audit.trail import Filter, Line, checkpoint, entries, hash_at, head, iterate, last_index, latest, trail_csv
+from apps.audit.trail import Line, checkpoint, entries, hash_at, head, iterate, last_index, latest, trail_csv
 from apps.audit.verification import Verification, verify
 from apps.core import clock
 from apps.core.errors import Invalid, PortalError
@@ -83,22 +84,24 @@ def record(
     facts: Mapping[str, Json] | None = None,
     disclosed: Mapping[str, str] | None = None,
     at: datetime | None = None,
+    using: str = DEFAULT_DB_ALIAS,
 ) -> int:
     """Add an entry inside the caller's transaction; returns its id (its index is given at commit).
 
     `actor` and `subject` are opaque, such as `user:k3v5x2m7qa` or `request:…`. What says something about a person
     (names, addresses, reasons, comments, statements) goes into `disclosed`, never into `facts`.
-    `at`: the portal's time, where its clock has just been asked. Raises Invalid for what cannot be recorded, and
-    TransactionManagementError outside a transaction.
+    `at`: the portal's time, where its clock has just been asked. `using`: for whoever works as the owner.
+    Raises Invalid for what cannot be recorded, and TransactionManagementError outside a transaction.
     """
     telling = Telling(action=action, actor=actor, subject=subject, facts=facts or {}, disclosed=disclosed or {})
-    return record_all([telling], at=at)[0]
+    return record_all([telling], at=at, using=using)[0]
 
 
-def record_all(tellings: Sequence[Telling], *, at: datetime | None = None) -> list[int]:
+def record_all(tellings: Sequence[Telling], *, at: datetime | None = None, using: str = DEFAULT_DB_ALIAS) -> list[int]:
     """As record(), for many at once. They are sealed together, and all others wait for that (decision 0003): a few
     hundred are the most that one transaction should hold.
     """
+    connection = connections[using]
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError(
             "An entry belongs into the transaction of what it tells of: call record() inside atomic()."
@@ -176,7 +179,7 @@ def record_attempt(
 def read_recorded(reader: str) -> None:
     """Somebody reads the record: one entry per reader and hour, however many processes are asked at once."""
     hour = clock.now().replace(minute=0, second=0, microsecond=0)
-    with connection.cursor() as cursor:
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         # A second one waits here until the first has committed, and then finds its entry.
         cursor.execute(
             "INSERT INTO audit.reading (reader, hour) VALUES (%s, %s) ON CONFLICT DO NOTHING", [reader, hour]

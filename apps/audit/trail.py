@@ -1,11 +1,9 @@
 """Reading the record: its head, and entries with their texts, page by page or as one stream."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import connection
@@ -14,8 +12,9 @@ from apps.audit.actions import Action
 from apps.audit.body import Body, read, rfc3339
 from apps.audit.canonical import Json
 from apps.audit.chain import Head, commitment, micros
-from apps.audit.checks import check_seal, check_texts
-from apps.audit.models import Seal, SealQuerySet
+from apps.audit.checks import check_listing, check_seal, check_texts
+from apps.audit.finding import EVERYTHING, Filter, find
+from apps.audit.models import Checkpoint, Seal
 from apps.core import csvsafe
 from apps.core.errors import Invalid
 
@@ -24,29 +23,14 @@ _BATCH: Final = 1_000
 TEXT_COLUMNS: Final = ("person", "reason", "comment")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which entries. `action` may be a beginning (`grant.`); `since` is inclusive, `until` exclusive."""
-
-    action: str = ""
-    actor: str = ""
-    subjects: tuple[str, ...] = ()
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-EVERYTHING: Final = Filter()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """One entry as people and the API read it. A text that was erased is named in `erased`, not in `disclosed`.
 
     `problem` says in a sentence why the entry is not to be believed as it stands. Where the body is not what the
-    portal writes, only the seal's words are shown.
+    portal writes, only the seal's words are shown. (No dataclass, because a report makes millions of them.)
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuples have a method of that name
     recorded_at: datetime
     recorded_by: str
     hash: bytes
@@ -89,23 +73,32 @@ def last_index(actions: Iterable[Action]) -> int:
 
 
 def checkpoint() -> dict[str, str | int | None]:
-    """What an auditor writes down today, to see tomorrow that nothing before it has changed; `hash` is hex.
-
-    `note` is the signed form; there is none as long as checkpoints are not signed.
-    """
+    """The head as it is now; `hash` is hex. Nobody has signed it yet: see signed_checkpoint()."""
     now = head()
     return {"origin": settings.AUDIT_ORIGIN, "size": now.size, "hash": now.hash.hex(), "note": None}
 
 
+def signed_checkpoint() -> dict[str, str | int | None]:
+    """What an auditor keeps today, to see tomorrow that nothing before it has changed: the newest signed note.
+
+    `size` and `hash` are those that it signs. Where nothing is signed it is the head, and `note` is None.
+    """
+    newest = Checkpoint.objects.last()
+    if newest is None:
+        return checkpoint()
+    origin = newest.note.partition("\n")[0]
+    return {"origin": origin, "size": newest.size, "hash": bytes(newest.hash).hex(), "note": newest.note}
+
+
 def entries(*, after: int = -1, limit: int = 100, where: Filter = EVERYTHING) -> list[Line]:
     """Oldest first, beginning behind the index `after`."""
-    return [_line(seal) for seal in _found(where).filter(index__gt=after).order_by("index").with_texts()[:limit]]
+    return _read(find(where, low=after + 1, limit=limit))
 
 
 def latest(*, before: int | None = None, limit: int = 100, where: Filter = EVERYTHING) -> list[Line]:
     """Newest first, beginning in front of the index `before`."""
-    found = _found(where) if before is None else _found(where).filter(index__lt=before)
-    return [_line(seal) for seal in found.order_by("-index").with_texts()[:limit]]
+    high = {} if before is None else {"high": before}
+    return _read(find(where, **high, limit=limit, newest=True))
 
 
 def iterate(where: Filter = EVERYTHING) -> Iterator[Line]:
@@ -122,47 +115,45 @@ def trail_csv(lines: Iterable[Line]) -> Iterator[str]:
     return csvsafe.stream([*header, *TEXT_COLUMNS, "other_texts", "hash"], map(_cells, lines))
 
 
-def _found(where: Filter) -> SealQuerySet:
-    return Seal.objects.matching(
-        action=where.action, actor=where.actor, subjects=where.subjects, since=where.since, until=where.until
-    )
+def _read(indexes: list[int]) -> list[Line]:
+    """In this order."""
+    seals = Seal.objects.filter(index__in=indexes).with_texts().in_bulk()
+    return [_line(seals[index]) for index in indexes]
 
 
 def _line(seal: Seal) -> Line:
     raw = bytes(seal.entry.body)
     texts = [(text.field, bytes(text.salt), text.value) for text in seal.entry.disclosures.all()]
-    body, problem = _readable(seal, raw, texts)
-    disclosed = {name: value for name, salt, value in texts if body.commitments.get(name) == commitment(salt, value)}
-    return Line(
-        index=seal.index,
-        recorded_at=seal.recorded_at,
-        recorded_by=seal.recorded_by,
-        hash=bytes(seal.hash),
-        body=raw,
-        action=body.action,
-        actor=body.actor,
-        subject=body.subject,
-        at=body.at,
-        facts=body.facts,
-        disclosed=disclosed,
-        erased=tuple(sorted(body.commitments.keys() - {name for name, _, _ in texts})),
-        problem=problem,
-    )
+    sealing = (seal.index, seal.recorded_at, seal.recorded_by, bytes(seal.hash))
+    return line_of(sealing, (seal.action, seal.actor, seal.subject, seal.database), raw, texts)
 
 
-def _readable(seal: Seal, raw: bytes, texts: list[tuple[str, bytes, str]]) -> tuple[Body, str]:
-    """One malformed body, written past the portal's code, must not take the page away from the auditor."""
+def line_of(
+    sealing: tuple[int, datetime, str, bytes],
+    listed_as: tuple[str, str, str, str | None],
+    raw: bytes,
+    texts: Sequence[tuple[str, bytes, str]],
+) -> Line:
+    """`sealing`: index, time, role and hash. `listed_as`: what the seal says of action, actor, subject and database.
+    `raw` is the body, `texts` are (field, salt, value).
+    """
+    index, recorded_at, recorded_by, _ = sealing
+    disclosed: dict[str, str] = {}
     try:
         body = read(raw)
     except Invalid as error:
-        words = Body(
-            action=seal.action, actor=seal.actor, subject=seal.subject, at=rfc3339(seal.recorded_at), facts={},
-            commitments={},
-        )  # fmt: skip
-        return words, error.sentence
-    listed_as = (seal.action, seal.actor, seal.subject)
-    problems = check_seal(seal.index, listed_as, seal.recorded_by, body), check_texts(seal.index, texts, body)
-    return body, " ".join(chain.from_iterable(problems))
+        # One malformed body, written past the portal's code, must not take the page away from the auditor.
+        body, problems = Body(*listed_as[:2], rfc3339(recorded_at), listed_as[2], {}, {}), [error.sentence]
+    else:
+        commitments = body.commitments
+        problems = list(check_seal(index, listed_as[:3], recorded_by, body))
+        problems += check_listing(index, listed_as[3], body)
+        disclosed |= {name: text for name, salt, text in texts if commitments.get(name) == commitment(salt, text)}
+        if len(disclosed) < len(texts):
+            problems += check_texts(index, texts, body)
+    erased = tuple(sorted(body.commitments.keys() - {name for name, _, _ in texts}))
+    action, actor, at, subject, facts, _ = body
+    return Line(*sealing, raw, action, actor, subject, at, facts, disclosed, erased, " ".join(problems))
 
 
 def _cells(line: Line) -> list[object]:

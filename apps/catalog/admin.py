@@ -1,6 +1,7 @@
 """Servers and databases as a database administrator sees them. Everything that changes is a verb."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar, Final, cast
 
 from django import forms
@@ -285,19 +286,15 @@ class DatabaseAdmin(ClassificationPages, ButtonsAdmin):
         actor, said = person(request), form.cleaned_data
         if change:
             fields = {name: said[name] for name in form.changed_data if name in DatabaseForm.Meta.fields}
-            services.change_database(actor=actor, database_id=obj.pk, **fields)
+            self.attempt(request, partial(services.change_database, actor=actor, database_id=obj.pk, **fields))
         else:
             fields = {name: said[name] for name in _NEW_DATABASE}
             obj.pk = services.add_database(actor=actor, server_id=said["server"].pk, **fields).pk
         for permission in services.PERMISSIONS:
             for group in set(said[permission]) ^ set(groups_with(obj, permission)):
-                services.set_rights(
-                    actor=actor,
-                    database_id=obj.pk,
-                    permission=permission,
-                    group=group,
-                    present=group in said[permission],
-                )
+                present = group in said[permission]
+                right = partial(services.set_rights, permission=permission, group=group, present=present)
+                self.attempt(request, partial(right, actor=actor, database_id=obj.pk))
 
     @admin.action(description="Read tables now")
     def read(self, request: HttpRequest, databases: QuerySet[Database]) -> None:

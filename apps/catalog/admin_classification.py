@@ -5,9 +5,10 @@ from typing import Any, Final
 from django import forms
 from django.conf import settings
 from django.core import signing
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from apps.accounts.adminsite import person
+from apps.accounts.dual_control import Waits
 from apps.catalog import services
 from apps.catalog.buttons import ButtonsAdmin, refused
 from apps.catalog.classification_csv import MOST_BYTES, BadFile, Imported, text_of
@@ -54,6 +55,9 @@ class ClassificationPages(ButtonsAdmin):
                 return self._confirmed(request, database)
             if form.is_valid():
                 return self._preview(request, database, form)
+        except Waits as waits:
+            self.say_refusal(request, waits)
+            return HttpResponseRedirect(self.address("change", database.pk))
         except PortalError as refusal:
             form = UploadForm(request.POST, request.FILES)
             form.full_clean()

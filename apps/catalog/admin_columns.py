@@ -121,7 +121,7 @@ def _classifier(classification: str) -> Callable[[ColumnAdmin, HttpRequest, Quer
                 mask=_as_said(request, "mask_override"),
             )
         except PortalError as refusal:
-            page.message_user(request, refusal.sentence, messages.ERROR)
+            page.say_refusal(request, refusal)
         else:
             page.message_user(request, f"Columns that changed: {changed}.", messages.SUCCESS)
 

@@ -48,6 +48,6 @@ class SuggestedColumns(PortalModelAdmin):
         try:
             count = verb(actor=person(request), column_ids=list(columns.order_by().values_list("pk", flat=True)))
         except PortalError as refusal:
-            self.message_user(request, refusal.sentence, messages.ERROR)
+            self.say_refusal(request, refusal)
         else:
             self.message_user(request, f"{done}: {count}.", messages.SUCCESS)

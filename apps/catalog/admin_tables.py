@@ -5,12 +5,13 @@ from typing import Any, ClassVar, Final
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from apps.accounts.adminsite import person, portal_admin
+from apps.accounts.dual_control import Waits
 from apps.catalog import services
 from apps.catalog.buttons import ButtonsAdmin, refused
 from apps.catalog.filters import FullNames, PausedFilter, PresenceFilter
@@ -180,6 +181,9 @@ class TableAdmin(FullNames, ButtonsAdmin):
             if form.is_valid():
                 services.add_filter(actor=actor, table_id=table.pk, **form.said())
                 return self.done(request, here, "Added: grants from now on show only these rows.")
+        except Waits as waits:
+            self.say_refusal(request, waits)
+            return HttpResponseRedirect(here)
         except PortalError as refusal:
             form = form if form.is_bound else FilterForm(table, {})
             refused(form, refusal)

@@ -99,7 +99,7 @@ class ButtonsAdmin(PortalModelAdmin):
             try:
                 answer = cast("Button", getattr(self, name))(request, unquote(object_id))
             except PortalError as refusal:
-                self.message_user(request, refusal.sentence, messages.ERROR)
+                self.say_refusal(request, refusal)
                 return HttpResponseRedirect(back)
             if isinstance(answer, HttpResponse):
                 return answer

@@ -7,17 +7,17 @@ from typing import Final
 from django.db.models import Q
 
 from apps.accounts.actors import Actor, actor_id, require_dba
+from apps.accounts.dual_control import Line, require_second, widening
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.catalog.differences import Label
 from apps.catalog.guards import check_classification, check_data_class
-from apps.catalog.labels import CARD, Checker, check_card, parsed
+from apps.catalog.labels import CARD, Checker, check_card, hides_as_much, lowers, parsed
 from apps.catalog.models import MASKED_LEVELS, Column, DataClass, Table
 from apps.catalog.row_filters import lock_databases, refuse_filtered
 from apps.core.errors import NotFound
 from apps.core.nudge import nudge
 from apps.core.texts import checked
-from apps.core.verbs import verb
 
 _LISTED_COLUMNS: Final = 200  # in one entry of the record
 _MAX_DESCRIPTION: Final = 200
@@ -30,7 +30,7 @@ def classify(
     classify_many(actor=actor, column_ids=[column_id], classification=classification, data_class=data_class, mask=mask)
 
 
-@verb
+@widening("column.classify")
 def classify_many(
     *,
     actor: Actor,
@@ -41,7 +41,7 @@ def classify_many(
 ) -> int:
     """Say the same of many columns; a `data_class` or `mask` None leaves theirs as it is, an empty one takes it away.
 
-    Returns how many changed. Raises NotFound unless all of them exist.
+    Returns how many changed. Raises NotFound unless all of them exist, and Waits where one would be protected less.
     """
     require_dba(actor, what="classify a column")
     check_classification(classification, data_class or "")
@@ -60,6 +60,7 @@ def classify_many(
     changed = {column: label for column, label in labels.items() if label != label_of(column)}
     check_labels(changed)
     if changed:
+        require_second_to_label(changed, actor=actor)
         write_labels(changed)
         record_classified(changed, classification, data_class, mask, actor=actor)
     return len(changed)
@@ -99,6 +100,31 @@ def check_labels(labels: Mapping[Column, Label]) -> None:
     for column, label in labels.items():
         checker.check(column, label)
     refuse_filtered(column for column, label in labels.items() if is_masked_as(column, label))
+
+
+def require_second_to_label(labels: Mapping[Column, Label], *, actor: Actor) -> None:
+    """Inside a verb: where one of the columns is protected less than before, all of it takes a second person."""
+    lowered = lowers({column: (label_of(column), after) for column, after in labels.items()})
+    if not any(lowered.values()):
+        return
+    # What lowers first, as it is what the second person has to look at.
+    ordered = sorted(labels.items(), key=lambda one: (not lowered[one[0]], str(one[0])))
+    databases = sorted({column.table.database for column in labels}, key=lambda one: one.slug)
+    count = sum(lowered.values())
+    require_second(
+        actor,
+        about=f"{count} {'column' if count == 1 else 'columns'} of {', '.join(one.slug for one in databases[:5])} "
+        "protected less",
+        subject=databases[0].audit_id if len(databases) == 1 else "catalog",
+        difference=[
+            Line(
+                f"{column.table.database.slug}: {column}",
+                str(label_of(column)),
+                f"{after} (protected less)" if lowered[column] else str(after),
+            )
+            for column, after in ordered
+        ],
+    )
 
 
 def is_masked_as(column: Column, label: Label) -> bool:
@@ -143,21 +169,32 @@ def told(column: Column, after: Label) -> str:
     return f"{column}: {label_of(column)} → {after}"
 
 
-@verb
+@widening("data_class.save")
 def save_data_class(*, actor: Actor, name: str, description: str = "", mask: str = "hidden") -> DataClass:
-    """Add a data class, or change what is shown of its columns. One is never taken away: columns name it."""
+    """Add a data class, or change what is shown of its columns. One is never taken away: columns name it.
+
+    A mask that hides less than the one before takes a second person. Raises Invalid, NotAllowed, Waits.
+    """
     require_dba(actor, what="change a data class")
     check_data_class(name)
     description = checked(description, what="The description", field="description", at_most=_MAX_DESCRIPTION)
     wanted = parsed(mask, field="mask")
     if name == CARD:
         check_card(wanted, what=f"The mask {wanted}", field="mask")
+    masked = Column.objects.masked().filter(data_class=name, mask_override="", gone_at=None, table__gone_at=None)
+    lock_databases(masked.values("table__database"))  # nobody gives or takes the class meanwhile
     row = DataClass.objects.select_for_update(no_key=True).filter(pk=name).first()
     before = None if row is None else (row.mask, row.description)
     row = row or DataClass(name=name)
     row.mask, row.description = str(wanted), description
     if before == (row.mask, row.description):
         return row
+    if before is not None:
+        columns = masked.select_related("table__database").order_by("table__database__slug", "pk")
+        lines = [Line(f"mask of {name}", before[0], row.mask)]
+        lines += [Line(f"{column.table.database.slug}: {column}", before[0], row.mask) for column in columns]
+        less = not hides_as_much(wanted, parsed(before[0], field="mask"))
+        require_second(actor, about=f"Data class {name}", subject=row.audit_id, difference=lines, widens=less)
     row.save()
     audit.record(
         Action.DATA_CLASS_CHANGED,

@@ -10,18 +10,23 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 from django.db.models import Q
 
 from apps.accounts.actors import Actor, actor_id, require_dba
+from apps.accounts.dual_control import widening
 from apps.audit import services as audit
 from apps.audit.actions import Action
-from apps.catalog.classification import is_masked_as, label_of, locked_columns_where, write_labels
+from apps.catalog.classification import (
+    is_masked_as,
+    label_of,
+    locked_columns_where,
+    require_second_to_label,
+    write_labels,
+)
 from apps.catalog.differences import Label
-from apps.catalog.labels import NOBODY_HAS_LOOKED, Checker, Protection, protection
-from apps.catalog.masking import class_masks
+from apps.catalog.labels import NOBODY_HAS_LOOKED, Checker, lowers
 from apps.catalog.models import Classification, Column, Database
 from apps.catalog.row_filters import refuse_filtered
 from apps.core import csvsafe
@@ -100,23 +105,25 @@ def export_classification(*, actor: Actor, database_id: str) -> Iterator[str]:
     return csvsafe.stream(HEADER, ([*map(_doubled, row[:3]), *row[3:]] for row in rows))
 
 
-@verb
+@widening("classification.import")
 def import_classification(
     *, actor: Actor, database_id: str, file: bytes | str, dry_run: bool = False, seen: str = ""
 ) -> Imported:
     """Label columns as a file says. `dry_run`: only say what would change. `seen`: the digest of what was shown.
 
-    Raises BadFile about its lines, and Conflict where it would change other things than were shown.
+    Raises BadFile about its lines, Conflict where it would change other things than were shown, and Waits where it
+    protects a column less.
     """
     require_dba(actor, what="import the classification of a database")
     database = _database(database_id)
     rows = _rows(text_of(file))
     labels = _Reader(database).read(rows)
-    imported = _imported(database, labels, len(rows))
+    imported = _imported(labels, len(rows))
     if dry_run or not labels:
         return imported
     if seen and seen != imported.digest:
         raise Conflict("The catalog has changed since you looked: look at what the file would change again.")
+    require_second_to_label(labels, actor=actor)
     write_labels(labels)
     audit.record(
         Action.CLASSIFICATION_IMPORTED,
@@ -250,18 +257,9 @@ def _given(cell: str, as_it_is: str) -> str:
     return as_it_is if not text else "" if text.lower() == NOBODY_HAS_LOOKED else text
 
 
-def _imported(database: Database, labels: dict[Column, Label], rows: int) -> Imported:
-    classes = class_masks()
-
-    @cache
-    def protected(type_: str, label: Label) -> Protection:
-        return protection(type_, label, classes, database.server, hides=database.hides_unclassified)
-
-    changes = []
-    for column, after in labels.items():
-        before = label_of(column)
-        is_lowered = protected(column.type, after).is_less_than(protected(column.type, before))
-        changes.append(Change(str(column), before, after, is_lowered))
+def _imported(labels: dict[Column, Label], rows: int) -> Imported:
+    lowered = lowers({column: (label_of(column), after) for column, after in labels.items()})
+    changes = [Change(str(column), label_of(column), after, lowered[column]) for column, after in labels.items()]
     return Imported(rows, tuple(sorted(changes, key=lambda change: (not change.is_lowered, change.column))))
 
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from apps.accounts.actors import Actor, actor_id, require_dba
+from apps.accounts.dual_control import Line, require_second, widening
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.catalog.models import Database
@@ -11,7 +12,6 @@ from apps.catalog.targets import engine_for
 from apps.core import clock
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.nudge import nudge
-from apps.core.verbs import verb
 from apps.engines.base import EngineError, Exposure, Finding, Severity, Target
 
 NOTIFIES: Final = "notifies"
@@ -60,7 +60,7 @@ def notifying_unaccepted(database: Database) -> list[str]:
     return sorted(unaccepted) + ([f"{unnamed} more"] if unnamed > 0 else [])
 
 
-@verb
+@widening("notifying.accept")
 def accept_notifying(*, actor: Actor, database_id: str) -> list[str]:
     """Let direct connections be asked for although functions notify; a new such function wants a new acceptance.
 
@@ -79,6 +79,8 @@ def accept_notifying(*, actor: Actor, database_id: str) -> list[str]:
             "Take EXECUTE from PUBLIC, or let people use the console there."
         )
     names = sorted({name for one in notifying for name in one.objects})
+    new = [Line("direct connections may listen to", "", name) for name in notifying_unaccepted(database)]
+    require_second(actor, about=f"Functions that notify in {database}", subject=database.audit_id, difference=new)
     database.notifying_accepted = names
     database.save(update_fields=["notifying_accepted"])
     audit.record(

@@ -93,7 +93,7 @@ class Protection:
         if other.mask is None:
             return False
         # Rules of the policy may name the class, such as the one about cards.
-        if other.data_class and self.data_class != other.data_class:
+        if self.data_class != other.data_class:
             return True
         return self.mask is None or not hides_as_much(self.mask, other.mask)
 
@@ -109,6 +109,29 @@ def protection(type_: str, label: Label, classes: Mapping[str, str], server: Ser
     is_masked = label.classification in MASKED_LEVELS or (hides and not label.classification)
     rank = _RANK[label.classification] if label.classification else (len(_RANK) if hides else 0)
     return Protection(rank, mask_of(given, classes, server) if is_masked else None, label.data_class)
+
+
+def lowers(changed: Mapping[Column, tuple[Label, Label]]) -> dict[Column, bool]:
+    """Of each column, whether its second label protects it less than its first, or may. Needs table, database, server.
+
+    A level that is taken away always does: what hides the unclassified may be switched off. Thousands of columns have a
+    handful of types and labels.
+    """
+    classes = class_masks()
+
+    @cache
+    def protected(type_: str, label: Label, server: Server, *, hides: bool) -> Protection:
+        return protection(type_, label, classes, server, hides=hides)
+
+    def of(column: Column, label: Label) -> Protection:
+        database = column.table.database
+        return protected(column.type, label, database.server, hides=database.hides_unclassified)
+
+    return {
+        column: (before.classification in MASKED_LEVELS and not after.classification)
+        or of(column, after).is_less_than(of(column, before))
+        for column, (before, after) in changed.items()
+    }
 
 
 @cache

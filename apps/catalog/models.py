@@ -39,6 +39,8 @@ class Server(models.Model):
     manager_secret = models.BinaryField(null=True, editable=False)
     # What stands for that password on the server (a SCRAM verifier), so that the bootstrap SQL can be printed again.
     manager_verifier = models.TextField(blank=True, editable=False)
+    # While it is being rotated: what the password is going to be, or is already.
+    next_manager_secret = models.BinaryField(null=True, editable=False)
     findings = models.JSONField(default=list, editable=False)  # of the last preflight: severity, sentence, fix
     checked_at = models.DateTimeField(null=True, editable=False)
     check_wanted_at = models.DateTimeField(null=True, editable=False)

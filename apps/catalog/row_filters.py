@@ -6,6 +6,7 @@ from typing import Any, Final
 from django.db.models import Q, QuerySet
 
 from apps.accounts.actors import Actor, actor_id, require_dba
+from apps.accounts.dual_control import Line, require_second, widening
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.catalog.models import Column, Database, StandingFilter, Table
@@ -113,14 +114,19 @@ def add_filter(
     return row
 
 
-@verb
+@widening("filter.remove")
 def remove_filter(*, actor: Actor, filter_id: int) -> None:
-    """Show rows again that a standing filter has left out; grants that there are keep what they were given."""
+    """Show rows again that a standing filter has left out; grants that there are keep what they were given.
+
+    It takes a second person. Raises NotFound, NotAllowed, Waits.
+    """
     require_dba(actor, what="limit the rows of a table")
     row = StandingFilter.objects.filter(pk=filter_id).select_related("table").first()
     if row is None:
         raise NotFound("There is no such filter: it has been taken away already.")
-    locked_table(row.table_id)
+    table = locked_table(row.table_id)
+    shown = Line(str(table), f"only rows where {row.row_filter}", "rows whatever this column says")
+    require_second(actor, about=f"Rows of {table}", subject=table.database.audit_id, difference=[shown])
     if not StandingFilter.objects.filter(pk=filter_id).delete()[0]:
         raise NotFound("There is no such filter: it has been taken away already.")
     _record(Action.FILTER_REMOVED, row, actor)

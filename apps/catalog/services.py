@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from guardian.shortcuts import assign_perm, remove_perm
 
 from apps.accounts.actors import Actor, actor_id, require_dba
+from apps.accounts.dual_control import Line, require_second, widening
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.catalog.bootstrap import bootstrap_sql, print_bootstrap, verifier_of
@@ -15,7 +16,7 @@ from apps.catalog.classification import classify, classify_many, save_data_class
 from apps.catalog.classification_csv import export_classification, import_classification
 from apps.catalog.exposure import accept_notifying, notifying_unaccepted
 from apps.catalog.guards import CONSOLE_LIMITS, SESSION_LIMITS, check_database, check_secret, check_server
-from apps.catalog.models import Database, Server
+from apps.catalog.models import Column, Database, Server
 from apps.catalog.pausing import pause_table, resume_table
 from apps.catalog.preflight import run_preflight
 from apps.catalog.rights import PERMISSIONS, groups_with
@@ -64,6 +65,7 @@ __all__ = [
 _SERVER_FIELDS: Final = frozenset(
     {"name", "host", "port", "tls", "maintenance_database", "ca_certificate", "manager", "is_active", *SESSION_LIMITS}
 )
+_SERVER_PROOF: Final = ("host", "port", "tls", "ca_certificate")  # where it is, and how it shows that it is it
 _DATABASE_FIELDS: Final = frozenset(
     {"slug", "environment", "description", "is_active", "hides_unclassified", *CONSOLE_LIMITS}
 )
@@ -117,24 +119,26 @@ def add_server(
     return server
 
 
-@verb
+@widening("server.change")
 def change_server(*, actor: Actor, server_id: str, **fields: Any) -> Server:
     """Change any of name, host, port, tls, maintenance_database, ca_certificate, manager, is_active, SESSION_LIMITS.
 
-    A changed host or port clears the secret: it would be shown to a machine that it was not made for.
+    A changed host or port clears the secret: it would be shown to a machine that it was not made for. Where its address
+    or its proof of who it is changes while it has databases here, that takes a second person (Waits).
     """
     require_dba(actor, what="change a server")
-    server = _locked_server(server_id)
+    server = locked_server(server_id)
     if server.retiring_at and fields.get("is_active"):
         raise Conflict(f"{server} is being taken out of the catalog, so nothing is granted there.", field="is_active")
     before = _apply(server, fields, allowed=_SERVER_FIELDS)
     if not before:
         return server
     check_server(server)
+    _require_second_for_server(actor, server, before)
     moved = bool({"host", "port"} & before.keys())
     if moved:
         _refuse_to_leave(server)
-        server.manager_secret, server.manager_verifier = None, ""
+        server.manager_secret, server.next_manager_secret, server.manager_verifier = None, None, ""
         server.findings, server.checked_at, server.skew_seconds = [], None, None
     if not before.keys() <= {"name", "is_active", *SESSION_LIMITS}:
         server.check_wanted_at = clock.now()
@@ -170,7 +174,7 @@ def set_manager_secret(*, actor: Actor, server_id: str, secret: str) -> Server:
     """Keep a password that the server's administrator has set for the manager."""
     require_dba(actor, what="set a server's secret")
     check_secret(secret)
-    server = _locked_server(server_id)
+    server = locked_server(server_id)
     server.check_wanted_at = clock.now()
     _keep_secret(server, secret, actor=actor)
     return server
@@ -183,7 +187,7 @@ def new_manager_secret(*, actor: Actor, server_id: str) -> str:
     Until that SQL has run there, the portal cannot work on the server. The password itself is shown to nobody.
     """
     require_dba(actor, what="make a new secret for a server")
-    server = _locked_server(server_id)
+    server = locked_server(server_id)
     _keep_secret(server, secrets.token_urlsafe(32), actor=actor)
     return print_bootstrap(server, server.manager_verifier)
 
@@ -192,7 +196,7 @@ def new_manager_secret(*, actor: Actor, server_id: str) -> str:
 def make_bootstrap(*, actor: Actor, server_id: str) -> str:
     """The bootstrap SQL of a server, with the password it has; the first time one is made."""
     require_dba(actor, what="make the bootstrap SQL of a server")
-    server = _locked_server(server_id)
+    server = locked_server(server_id)
     if not server.manager_verifier:
         _keep_secret(server, secrets.token_urlsafe(32), actor=actor)
     return print_bootstrap(server, server.manager_verifier)
@@ -202,7 +206,7 @@ def make_bootstrap(*, actor: Actor, server_id: str) -> str:
 def want_preflight(*, actor: Actor, server_id: str) -> None:
     """Ask a worker to look at a server; what it finds is recorded."""
     require_dba(actor, what="check a server")
-    server = _locked_server(server_id)
+    server = locked_server(server_id)
     server.check_wanted_at = clock.now()
     server.save(update_fields=["check_wanted_at"])
     nudge()
@@ -212,7 +216,7 @@ def want_preflight(*, actor: Actor, server_id: str) -> None:
 def want_reconcile(*, actor: Actor, server_id: str) -> None:
     """Ask a worker to compare what is on a server with what should be; what it finds is recorded."""
     require_dba(actor, what="have a server compared")
-    server = _locked_server(server_id)
+    server = locked_server(server_id)
     server.reconcile_wanted_at = clock.now()
     server.save(update_fields=["reconcile_wanted_at"])
     nudge()
@@ -234,7 +238,7 @@ def add_database(
     require_dba(actor, what="add a database")
     if unknown := sorted(limits.keys() - set(CONSOLE_LIMITS)):
         raise Invalid(f"A database has no {unknown[0]}.", field=unknown[0])
-    server = _locked_server(server_id)
+    server = locked_server(server_id)
     database = Database(
         server=server,
         slug=slug,
@@ -259,11 +263,12 @@ def add_database(
     return database
 
 
-@verb
+@widening("database.change")
 def change_database(*, actor: Actor, database_id: str, **fields: Any) -> Database:
     """Change any of slug, environment, description, is_active, hides_unclassified and CONSOLE_LIMITS.
 
-    Another database of the server is another row.
+    Another database of the server is another row. Another environment, and to show what nobody has classified, takes a
+    second person (Waits).
     """
     require_dba(actor, what="change a database")
     database = _locked_database(database_id)
@@ -273,6 +278,7 @@ def change_database(*, actor: Actor, database_id: str, **fields: Any) -> Databas
     check_database(database)
     if "hides_unclassified" in before and database.hides_unclassified:
         refuse_filtered_unclassified(database)
+    _require_second_for_database(actor, database, before)
     _save_database(database)
     facts, disclosed = _told(database, before)
     audit.record(
@@ -296,11 +302,11 @@ def want_sync(*, actor: Actor, database_id: str) -> None:
     nudge()
 
 
-@verb
+@widening("rights.set")
 def set_rights(*, actor: Actor, database_id: str, permission: str, group: Group, present: bool) -> bool:
     """Let a group ask for a database, own it or its data, or break its glass, or no longer. See PERMISSIONS.
 
-    Returns whether anything changed.
+    Returns whether anything changed. To give a right takes a second person (Waits).
     """
     require_dba(actor, what="change who may ask for a database or owns it")
     if permission not in PERMISSIONS:
@@ -308,6 +314,10 @@ def set_rights(*, actor: Actor, database_id: str, permission: str, group: Group,
     database = _locked_database(database_id)
     if groups_with(database, permission).filter(pk=group.pk).exists() == present:
         return False
+    right = [Line(f"the group “{group.name}”", *("", permission.replace("_", " "))[:: 1 if present else -1])]
+    right += [Line("on", "", where) for where in _where(database)] if present else []
+    about = f"Rights on {database}"
+    require_second(actor, about=about, subject=database.audit_id, difference=right, widens=present)
     (assign_perm if present else remove_perm)(permission, group, database)
     audit.record(
         Action.RIGHTS_CHANGED,
@@ -320,7 +330,37 @@ def set_rights(*, actor: Actor, database_id: str, permission: str, group: Group,
     return True
 
 
-def _locked_server(server_id: str) -> Server:
+def _require_second_for_server(actor: Actor, server: Server, before: dict[str, Any]) -> None:
+    """Elsewhere may be a machine of somebody's own, which would be handed passwords and believed."""
+    widens = bool(set(_SERVER_PROOF) & before.keys()) and server.databases.exists()
+    difference = [_line(server, name, before[name]) for name in sorted(before)]
+    require_second(actor, about=f"Server {server}", subject=server.audit_id, difference=difference, widens=widens)
+
+
+def _require_second_for_database(actor: Actor, database: Database, before: dict[str, Any]) -> None:
+    """Rules of the policy look at the environment."""
+    shows = before.get("hides_unclassified") is True
+    difference = [_line(database, name, before[name]) for name in sorted(before)]
+    if shows:
+        columns = Column.objects.filter(table__database=database, table__gone_at=None, gone_at=None, classification="")
+        ordered = columns.select_related("table").order_by("table__schema", "table__name", "position")
+        difference += [Line(str(column), "hidden", "shown") for column in ordered]
+    widens = shows or "environment" in before
+    require_second(actor, about=f"Database {database}", subject=database.audit_id, difference=difference, widens=widens)
+
+
+def _where(database: Database) -> list[str]:
+    """Which database a right is on: its name here tells little."""
+    server = database.server
+    return [f"{database.environment}", f"{database.datname} on {server.host}:{server.port}"]
+
+
+def _line(row: Server | Database, name: str, before: object) -> Line:
+    return Line(name.replace("_", " "), str(before), str(getattr(row, name)))
+
+
+def locked_server(server_id: str) -> Server:
+    """Inside a verb. Raises NotFound, and Conflict for one that was taken out."""
     try:
         server = Server.objects.select_for_update(no_key=True).get(pk=server_id)
     except Server.DoesNotExist as error:
@@ -338,9 +378,9 @@ def _locked_database(database_id: str) -> Database:
 
 
 def _keep_secret(server: Server, secret: str, *, actor: Actor) -> None:
-    server.manager_secret = seal_secret(server, secret)
+    server.manager_secret, server.next_manager_secret = seal_secret(server, secret), None
     server.manager_verifier = verifier_of(secret)
-    server.save(update_fields=["manager_secret", "manager_verifier", "check_wanted_at"])
+    server.save(update_fields=["manager_secret", "next_manager_secret", "manager_verifier", "check_wanted_at"])
     audit.record(
         Action.SERVER_CHANGED, actor=actor_id(actor), subject=server.audit_id, facts={"changed": ["manager_secret"]}
     )

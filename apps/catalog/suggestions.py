@@ -12,9 +12,16 @@ from typing import Final
 from django.db.models import Exists, F, OuterRef, Q
 
 from apps.accounts.actors import Actor, actor_id, require_dba
+from apps.accounts.dual_control import widening
 from apps.audit import services as audit
 from apps.audit.actions import Action
-from apps.catalog.classification import check_labels, locked_columns, record_classified, write_labels
+from apps.catalog.classification import (
+    check_labels,
+    locked_columns,
+    record_classified,
+    require_second_to_label,
+    write_labels,
+)
 from apps.catalog.detection import Suggestion, suggest, tells_by_values
 from apps.catalog.differences import Label
 from apps.catalog.models import Column, ColumnQuerySet, Database, DatabaseQuerySet
@@ -138,7 +145,7 @@ def _keep(*, seen: Database, found: Mapping[int, Suggestion]) -> None:
     database.save(update_fields=["suggested_at"])
 
 
-@verb
+@widening("suggestion.accept")
 def accept_suggestions(*, actor: Actor, column_ids: Sequence[int]) -> int:
     """Classify columns as was suggested. Returns how many; those without a suggestion, or classified by somebody
     meanwhile, are left as they are. Raises NotFound unless all of them exist.
@@ -147,6 +154,7 @@ def accept_suggestions(*, actor: Actor, column_ids: Sequence[int]) -> int:
     columns = _locked_waiting(column_ids)
     labels = {column: Label(*_suggested(column), column.mask_override) for column in columns}
     check_labels(labels)
+    require_second_to_label(labels, actor=actor)
     write_labels(labels)
     Column.objects.filter(pk__in=[column.pk for column in columns]).update(suggestion=None)
     for (classification, data_class), same in _by_suggestion(columns).items():

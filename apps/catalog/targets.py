@@ -1,5 +1,7 @@
 """From a row of the catalog to what an engine works with. Opening a manager's secret is for workers only."""
 
+from contextlib import suppress
+
 from django.conf import settings
 
 from apps.catalog.models import Server
@@ -29,7 +31,7 @@ def target_for(server: Server) -> Target:
         host=server.host,
         port=server.port,
         user=server.manager,
-        password=_open(server),
+        password=_open(server, server.manager_secret),
         maintenance_db=server.maintenance_database,
         tls=Tls(server.tls),
         ca_pem=server.ca_certificate,
@@ -58,16 +60,19 @@ def seal_secret(server: Server, secret: str) -> bytes:
     return sealed.seal(secret, public_key=settings.MANAGER_PUBLIC_KEY, bound_to=_binding(server))
 
 
-def _open(server: Server) -> str:
-    try:
-        return sealed.unseal(
-            bytes(server.manager_secret or b""), private_key=settings.MANAGER_PRIVATE_KEY, bound_to=_binding(server)
-        )
-    except sealed.CannotOpen as error:
-        raise PortalError(
-            f"The password of the manager on {server.name} does not open: it was sealed to another key "
-            "or for another address. Make a new one and run the bootstrap SQL again."
-        ) from error
+def open_next(server: Server) -> str:
+    """The manager's password that is going to be. Raises PortalError."""
+    return _open(server, server.next_manager_secret)
+
+
+def _open(server: Server, secret: bytes | memoryview | None) -> str:
+    for key in (settings.MANAGER_PRIVATE_KEY, *settings.MANAGER_PRIVATE_KEY_FALLBACKS):
+        with suppress(sealed.CannotOpen):
+            return sealed.unseal(bytes(secret or b""), private_key=key, bound_to=_binding(server))
+    raise PortalError(
+        f"The password of the manager on {server.name} does not open: it was sealed to another key "
+        "or for another address. Make a new one and run the bootstrap SQL again."
+    )
 
 
 def _binding(server: Server) -> str:

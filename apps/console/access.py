@@ -12,6 +12,7 @@ from django.db import connection
 from apps.accounts.models import User
 from apps.accounts.roles import is_welcome
 from apps.catalog.targets import target_as
+from apps.console import kept
 from apps.console.errors import Unavailable
 from apps.console.events import Why
 from apps.console.models import Kind, Statement
@@ -29,6 +30,7 @@ from apps.grants.states import GrantStatus
 from apps.requests.scope import EffectiveScope
 
 CUT_AFTER: Final = 5.0  # seconds after a wish to cancel, or the time of a statement, that the target did not follow
+_CROWDED: Final = "too many connections"  # libpq gives no code for a refused sign-in; in other languages it is not told
 _OVER: Final = "Your access has ended: nothing more runs. Ask for access again if you still need it."
 
 
@@ -233,22 +235,51 @@ def target_of(grant: Grant) -> Target:
 def session(grant: Grant) -> Iterator[tuple[Session, Watch]]:
     """As the grant's own login. Raises Unavailable; Conflict where the access has ended meanwhile."""
     watch = Watch(grant.pk)
-    held = _connected(grant, watch)
+    held = _connected(grant, _key(grant), watch)
     try:
         yield held, watch
     finally:
         held.close()
 
 
-def _connected(grant: Grant, watch: Watch) -> Session:
+@contextmanager
+def kept_session(grant: Grant) -> Iterator[tuple[Session, Watch]]:
+    """As session(), for what only reads: perhaps one that waits since the last run, and then it waits for the next."""
+    watch, key = Watch(grant.pk), _key(grant)
+    held = kept.take(key)
+    if held is None:
+        held = _connected(grant, key, watch)
+    else:
+        held.take_up(new_name(), watch)
     try:
-        return connect_as(target_of(grant), grant.database.datname, f"jitportal-console-{new_id()}", watch)
+        yield held, watch
+    except BaseException:
+        held.close()
+        raise
+    kept.keep(key, held)
+
+
+def _key(grant: Grant) -> kept.Key:
+    return target_of(grant), grant.database.datname
+
+
+def new_name() -> str:
+    """By which a running statement is found by whoever cancels it; each has its own."""
+    return f"jitportal-console-{new_id()}"
+
+
+def _connected(grant: Grant, where: kept.Key, watch: Watch) -> Session:
+    try:
+        return connect_as(*where, new_name(), watch)
     except SignInFailed as error:
         grant.refresh_from_db(fields=["status", "expires_at"])
         if why := why_over(grant, clock.now()):
             raise Conflict(why) from error
         if not error.answered:
             raise Unavailable(error.sentence) from error
+        if _CROWDED in error.sentence:
+            sentence = "All sessions that your login may have are open: close one, or wait for some seconds."
+            raise Unavailable(sentence) from error
         sentence = (
             "The server did not let your login in although it is valid. If you have changed its password, let the "
             "portal set it again; otherwise close other sessions of it and try once more."

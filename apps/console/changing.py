@@ -29,7 +29,7 @@ from apps.console.models import Change, ChangeStatus, Command, Kind
 from apps.console.record import Running, refusals_recorded
 from apps.console.showing import idle_seconds
 from apps.console.slots import Slots
-from apps.console.streams import Place, Step, Stream, key, parsed, refused
+from apps.console.streams import Place, Step, Stream, cancelled, key, parsed, refused
 from apps.core import clock
 from apps.core.errors import Conflict, Invalid, NotFound, PortalError
 from apps.core.texts import checked
@@ -85,7 +85,7 @@ class _Open:
             where = Running(
                 kind=kind,
                 pid=self.session.pid,
-                name=self.session.name,
+                name=access.new_name(),
                 address=self.asked.address,
                 once=key(once, number),
                 change=self.change,
@@ -109,6 +109,10 @@ class _Open:
                 self._take_back()
                 return False
             self._see_written(one, last, before)
+            if step.is_cancelled:
+                self.failed = cancelled()
+                yield self.failed
+                return False
         return True
 
     def _written(self, one: splitting.Statement) -> int:
@@ -211,9 +215,9 @@ def _whole(
             # Also an approved statement only reads where the access is at a level that only reads.
             session.begin(use.seconds, read_only=use.scope.level is not Level.CHANGE)
             if not (yield from held.steps(statements, kind=kind, once=asked.once)):
-                held.roll_back(
-                    held.failed.why if held.failed else Why.SQL, "A statement failed, so everything was rolled back."
-                )
+                why = held.failed.why if held.failed else Why.SQL
+                said = "You cancelled it" if why is Why.CANCELLED else "A statement failed"
+                held.roll_back(why, f"{said}, so everything was rolled back.")
             elif held.uncounted:
                 held.roll_back(
                     Why.COUNT,

@@ -23,6 +23,7 @@ from apps.engines.running import FileFormat
 MESSAGE_BYTES: Final = 512 * 1024 * 1024  # one row of a file
 AT_MOST: Final = 3  # by one process
 _BROKEN: Final = "This export broke off in the middle and is not whole."
+_ANSWERED_AFTER: Final = 2.0  # seconds, whatever has come by then: whoever waits can see it run, and cancel it
 _TOLD_EVERY: Final = 1.0  # seconds between two words of progress
 _CONTENT_TYPES: Final = {
     FileFormat.CSV: "text/csv; charset=utf-8; header=present",
@@ -45,17 +46,27 @@ class Export:
     content: Iterator[bytes] = field(repr=False)
 
 
-class _Content:
-    """The parts of a file. The first step was made: the statement runs, and the database has agreed."""
+@dataclass
+class _State:
+    """What export() and the generator behind it tell each other."""
 
-    def __init__(self, parts: Generator[bytes, None, None]) -> None:
+    row: Statement | None = None
+    is_answered: bool = False  # the file is on its way: what goes wrong now is read by nobody but a log
+
+
+class _Content:
+    """The parts of a file, of which the first has been read already."""
+
+    def __init__(self, first: bytes, parts: Generator[bytes, None, None]) -> None:
+        self._first: bytes | None = first
         self._parts = parts
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        return next(self._parts)
+        first, self._first = self._first, None
+        return next(self._parts) if first is None else first
 
     def close(self) -> None:
         self._parts.close()
@@ -78,23 +89,30 @@ def export(
         raise Invalid(f"Choose one of these formats: {', '.join(FileFormat)}.", field="format")
     (one,) = parsed(sql, exactly_one=True)
     chosen = FileFormat(file_format)
-    opened: list[Statement] = []
+    state = _State()
     asked = Asked(actor=actor, grant_id=grant_id, address=address, once=key(once, 1))
-    parts = _file(asked, one, chosen, opened)
-    next(parts)
-    (row,) = opened
+    parts = _file(asked, one, chosen, state)
+    first, row = _first_of(parts), state.row
+    assert row is not None  # noqa: S101 - it came before the first part
+    state.is_answered = True
     return Export(
         statement=row.pk,
         name=f"{row.grant.database.slug}-{row.started_at:%Y-%m-%d}-{row.pk}.{chosen}",
         content_type=_CONTENT_TYPES[chosen],
-        content=_Content(parts),
+        content=_Content(first, parts),
     )
 
 
+def _first_of(parts: Iterator[bytes]) -> bytes:
+    """Until there are bytes, or all is said, or somebody waits: what goes wrong before that can still be answered."""
+    until = monotonic() + _ANSWERED_AFTER
+    return next((part for part in parts if part or monotonic() >= until), b"")
+
+
 def _file(
-    asked: Asked, one: splitting.Statement, file_format: FileFormat, opened: list[Statement]
+    asked: Asked, one: splitting.Statement, file_format: FileFormat, state: _State
 ) -> Generator[bytes, None, None]:
-    """Its first part is empty, and comes when the database has agreed."""
+    """Parts may be empty: then nothing has come for a moment."""
     use = access.usable(asked.actor, asked.grant_id, Kind.EXPORT)
     with files.one(), slots.streams.one(), access.session(use.grant) as (session, watch):
         where = Running(
@@ -106,7 +124,7 @@ def _file(
             file_format=file_format.value,
         )
         row, use = record.start(actor=asked.actor, use=use, sql=one.text, where=where)
-        opened.append(row)
+        state.row = row
         watch.follow(row, use.seconds)
         began, told, digest, outcome = monotonic(), monotonic(), hashlib.sha256(), Outcome(bytes=0)
         broken: StatementFailed | None = None
@@ -125,8 +143,8 @@ def _file(
         except (EngineError, Stopped) as error:
             failed = explained(error, row, offset=one.offset)
             outcome.failed(failed.why, failed.sentence, failed.sqlstate)
-            # Once rows are on their way nobody reads this but a log, where values do not belong.
-            sentence = failed.sentence if outcome.bytes == 0 or failed.why is not Why.SQL else _BROKEN
+            # A log is no place for values, which the database's own words may quote.
+            sentence = _BROKEN if state.is_answered and failed.why is Why.SQL else failed.sentence
             broken = StatementFailed(sentence, why=failed.why.value, sqlstate=failed.sqlstate, position=failed.position)
         except Exception:
             outcome.failed(Why.LOST, "It failed unexpectedly.")

@@ -12,7 +12,7 @@ from apps.console.access import Asked
 from apps.console.events import Event
 from apps.console.models import Kind
 from apps.console.record import Running, refusals_recorded
-from apps.console.streams import Place, Step, Stream, key, parsed, passed_on, refused
+from apps.console.streams import Place, Step, Stream, cancelled, key, parsed, passed_on, refused
 from apps.core.errors import PortalError
 from apps.engines.postgresql.splitting import Statement
 
@@ -37,11 +37,11 @@ def explain(*, actor: User, grant_id: str, address: str = "") -> Stream:
 
 def _read(asked: Asked, statements: Sequence[Statement], *, kind: Kind = Kind.QUERY) -> Generator[Event, None, None]:
     use = access.usable(asked.actor, asked.grant_id, kind)
-    with slots.streams.one(), access.session(use.grant) as held:
+    with slots.streams.one(), access.kept_session(use.grant) as held:
         session, _ = held
         for number, one in enumerate(statements, start=1):
             where = Running(
-                kind=kind, pid=session.pid, name=session.name, address=asked.address, once=key(asked.once, number)
+                kind=kind, pid=session.pid, name=access.new_name(), address=asked.address, once=key(asked.once, number)
             )
             step = Step(asked, held)
             try:
@@ -54,4 +54,7 @@ def _read(asked: Asked, statements: Sequence[Statement], *, kind: Kind = Kind.QU
             prepare = partial(session.begin, read_only=True) if number == 1 else session.go_on
             place = Place(number=number, total=len(statements), prepare=prepare)
             if (yield from passed_on(step.events(row, use, one, place))):
+                return
+            if step.is_cancelled and number < len(statements):
+                yield cancelled()
                 return

@@ -43,7 +43,7 @@ _TOLD: Final = ("rows", "affected", "bytes", "elapsed_ms", "sqlstate", "sha256",
 _FINISH: Final = f"""
 UPDATE console_statement
 SET finished_at = clock_timestamp(), status = %s, why = %s, {", ".join(f"{name} = %s" for name in _TOLD)}
-WHERE id = %s AND status IN ('running', 'unknown') RETURNING finished_at
+WHERE id = %s AND status IN ('running', 'unknown') RETURNING finished_at, cancel_wanted_at
 """  # noqa: S608 - names of columns, all of them here
 
 P = ParamSpec("P")
@@ -185,14 +185,14 @@ def _check_load(use: Usable) -> None:
 
 
 @verb
-def finish(*, statement: Statement, outcome: Outcome) -> None:
-    """Also of one that was taken for lost: what is known now is told."""
+def finish(*, statement: Statement, outcome: Outcome) -> bool:
+    """Also of one that was taken for lost: what is known now is told. Returns whether somebody wanted it cancelled."""
     with connection.cursor() as cursor:
         told = [getattr(outcome, name) for name in _TOLD]
         cursor.execute(_FINISH, [str(outcome.status), str(outcome.why or ""), *told, statement.pk])
         row = cursor.fetchone()
     if row is None:
-        return
+        return True
     # What the database says may quote values: the record keeps its code alone.
     facts: dict[str, Any] = {
         "statement": statement.pk,
@@ -213,6 +213,7 @@ def finish(*, statement: Statement, outcome: Outcome) -> None:
         facts=_identity(statement.grant) | facts,
         at=clock.told(row[0]),
     )
+    return row[1] is not None
 
 
 def keep_progress(statement: Statement, *, rows: int, size: int) -> None:

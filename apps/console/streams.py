@@ -139,9 +139,11 @@ class Step:
         self._asked = asked
         self._session, self._watch = held
         self.outcome = Outcome()
+        self.is_cancelled = False  # somebody wanted that, although it went well: then nothing more runs
 
     def start(self, use: Usable, statement: splitting.Statement, where: Running) -> tuple[Statement, Usable]:
         """Raises as record.start()."""
+        self._session.name = where.name
         row, use = record.start(actor=self._asked.actor, use=use, sql=statement.text, where=where)
         self._watch.follow(row, use.seconds)
         return row, use
@@ -173,7 +175,9 @@ class Step:
             raise
         finally:
             outcome.elapsed_ms = _since(began)
-            record.finish(statement=row, outcome=outcome)
+            if record.finish(statement=row, outcome=outcome):
+                # What somebody has told the server may come late.
+                self.is_cancelled, self._session.may_stay = True, False
         yield failed or _done(row, finish, outcome, use)
 
 
@@ -187,6 +191,12 @@ def _started(row: Statement, use: Usable, one: splitting.Statement, place: Place
         seconds=int(use.seconds),
         command=place.command,
     )
+
+
+def cancelled() -> Failed:
+    """After a statement that went well all the same."""
+    sentence = "It was over before the server heard that you cancelled it; nothing more of this runs."
+    return Failed(statement=None, why=Why.CANCELLED, sentence=sentence)
 
 
 def refused(error: PortalError) -> Failed:

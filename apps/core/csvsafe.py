@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterable, Iterator
 
-_RISKY = tuple("=+-@\t\r\n\0＝＋－＠")
+_RISKY = frozenset("=+-@\t\r\n\0＝＋－＠")
 
 
 class _Echo:
@@ -16,12 +16,12 @@ class _Echo:
 def cell(value: object) -> str:
     """Text for one cell; a value that a spreadsheet could read as a formula gets a leading apostrophe."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_RISKY) else text
+    return f"'{text}" if text[:1] in _RISKY else text
 
 
 def plain(text: str) -> str:
     """What cell() was given, as far as can be told: an apostrophe that it would not have put there stays."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(_RISKY) else text
+    return text[1:] if text.startswith("'") and text[1:2] in _RISKY else text
 
 
 def stream(header: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from apps.engines.masks import Mask
@@ -71,8 +72,9 @@ class Target:
     portal_id: str  # opaque; stands in the comment of every login of this portal
 
 
-@dataclass(frozen=True, order=True)
-class TableName:
+class TableName(NamedTuple):
+    """A tuple, as each table of a scope is compared and looked up many times before a login is opened."""
+
     schema: str
     name: str
 
@@ -151,10 +153,18 @@ class Scope:
     tables: tuple[TableName, ...]
     views: tuple[ViewedTable, ...] = ()
 
-    @property
+    @cached_property
     def direct(self) -> tuple[TableName, ...]:
         viewed = {view.table for view in self.views}
         return tuple(table for table in self.tables if table not in viewed)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Once: names and plans are kept by scope, and asked for again and again."""
+        return hash((self.database, self.level, self.tables, self.views))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -410,6 +420,12 @@ class Engine(Protocol):
 
     def reset_password(self, target: Target, login: str, reference: str, verifier: str) -> None:
         """Give an open login the password again of which this is the verifier. Refused as with extend_login()."""
+
+    def set_own_password(self, target: Target, verifier: str) -> None:
+        """Let the manager's own login have the password of which this is the verifier."""
+
+    def lets_in(self, target: Target) -> bool:
+        """Whether the server lets the manager in; False where it asked for the password and said no."""
 
     def survey(self, target: Target, known: str = "") -> Survey:
         """What of this portal's is there, in every database. `known`: the digest of a survey that need not be told

@@ -7,12 +7,24 @@ that does not keep to them is cut.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from time import monotonic
 from typing import Protocol
 
 from apps.engines.base import EngineError
 
 # Asked about once a second while something runs; raises whatever must end it, and the connection is cut then.
 Watch = Callable[[], None]
+
+
+def patience(seconds: float) -> Watch:
+    """A watch that waits for so long and no longer: it raises EngineError."""
+    until = monotonic() + seconds
+
+    def look() -> None:
+        if monotonic() > until:
+            raise EngineError("The server did not answer in time.")
+
+    return look
 
 
 class StatementError(EngineError):
@@ -99,13 +111,21 @@ class LoginSession(Protocol):
     """One connection as a login. Errors: StatementError, TooLarge, TargetUnavailable, and what the watch raises."""
 
     pid: int
-    name: str  # application_name: tells this session from another with the same pid
+    name: str  # application_name while something runs: tells it from another session with the same pid
+    signed_in_at: float  # monotonic
+    may_stay: bool  # False: something may still be on its way to it, which must not meet what runs next
+
+    def take_up(self, name: str, watch: Watch) -> None:
+        """For another run of the same login."""
+
+    def start_over(self) -> None:
+        """Leave nothing of a run behind."""
 
     def begin(self, seconds: float, *, read_only: bool) -> None:
         """Open a transaction in which a statement may run for `seconds`."""
 
     def go_on(self, seconds: float) -> None:
-        """After a statement that went well, before the next one of the same transaction."""
+        """After a statement that went well, before the next one of the same transaction. It goes by `name`, too."""
 
     def take_back(self) -> None:
         """What was done since begin() or go_on(), also after an error."""
@@ -114,7 +134,7 @@ class LoginSession(Protocol):
         """Run one statement (two in one are refused by the server). The last item is Finish."""
 
     def copy_out(self, text: str, file_format: FileFormat, message_bytes: int) -> Iterator[Chunk]:
-        """All rows of one query as a file. The first item comes when the database has agreed; it may be empty."""
+        """All rows of one query as a file. Items may be empty: where for a second nothing else came."""
 
     def commit(self) -> None:
         """Returns when the server has said that it is committed. StatementError: it was not.
@@ -129,6 +149,9 @@ class LoginSession(Protocol):
 
     def cancel(self) -> None:
         """Ask the server to stop what runs here."""
+
+    def is_quiet(self) -> bool:
+        """Whether it waits for its next statement, and nothing has come unasked."""
 
     def is_there(self) -> bool:
         """Whether the server still holds the connection. What it has sent unasked is dropped (field notes S6)."""

@@ -13,11 +13,11 @@ from django.utils.safestring import SafeString
 
 from apps.accounts.adminsite import ReadOnlyAdmin, person, portal_admin
 from apps.core import clock
-from apps.grants import admin_continuity, admin_servers, services
+from apps.grants import admin_continuity, admin_record, admin_servers, services
 from apps.grants.models import Grant, is_late, is_never_used
 from apps.grants.sessions import use_in_words
 
-__all__ = ["admin_continuity", "admin_servers"]  # each registers its pages
+__all__ = ["admin_continuity", "admin_record", "admin_servers"]  # each registers its pages
 _FIELDS: Final[tuple[str, ...]] = (
     *("login", "request", "holder", "database", "connection", "break_glass"),
     *("minutes", "status", "on_time", "problem"),

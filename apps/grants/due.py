@@ -11,6 +11,7 @@ from django.db.models import F, Max, Min, Q, QuerySet
 from django.db.models.functions import Coalesce
 
 from apps.audit import services as audit
+from apps.audit.actions import Action
 from apps.catalog.models import Database, Server
 from apps.catalog.suggestions import to_suggest
 from apps.engines.base import Severity
@@ -106,6 +107,11 @@ def rest(now: datetime) -> list[Iterator[Work]]:
 def _everywhere(now: datetime) -> Iterator[Work]:
     minute = _bucket(now, timedelta(minutes=1))
     yield Work(task=Task.SETTLE_STATEMENTS, argument="", stamp=minute, again=None)
+    yield Work(task=Task.SIGN, argument="", stamp=minute, again=None)
+    yield Work(task=Task.VERIFY, argument="", stamp=_bucket(now, timedelta(minutes=5)), again=None)
+    # At once when one is wanted, and now and then: those go that were kept for long enough.
+    wanted = f"{audit.last_index([Action.BUNDLE_WANTED])}:{_bucket(now, timedelta(minutes=10))}"
+    yield Work(task=Task.BUILD_BUNDLES, argument="", stamp=wanted, again=None)
     yield Work(task=Task.FOLD, argument="", stamp=str(audit.head().size), again=30)
     beat = _bucket(now, timedelta(seconds=settings.HEARTBEAT_SECONDS))
     for cluster in Cluster:

@@ -157,6 +157,11 @@ def password_of(grant: Grant) -> str:
     return sealed.decrypt(bytes(grant.password or b""), ring=settings.GRANT_PASSWORD_RING, bound_to=_owner(grant))
 
 
+def encrypted_anew(grant: Grant) -> bytes:
+    """The same password with the newest key. Raises CannotOpen."""
+    return sealed.encrypt(password_of(grant), ring=settings.GRANT_PASSWORD_RING, bound_to=_owner(grant))
+
+
 def _new_password(grant: Grant) -> bytes:
     return sealed.encrypt(scram.new_password(), ring=settings.GRANT_PASSWORD_RING, bound_to=_owner(grant))
 

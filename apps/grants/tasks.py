@@ -8,11 +8,12 @@ from typing import Final
 
 from django_q.tasks import async_task
 
+from apps.audit import signing, verifying
 from apps.catalog import services as catalog
 from apps.catalog import suggestions
 from apps.catalog.models import Server
 from apps.engines.base import EngineError
-from apps.grants import circuit, health, services
+from apps.grants import circuit, health, record_break, services
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,10 @@ class Task(StrEnum):
     RETIRE = "apps.grants.tasks.retire"
     SUGGEST = "apps.grants.tasks.suggest"
     SYNC = "apps.grants.tasks.sync"
+    SIGN = "apps.grants.tasks.sign"
+    VERIFY = "apps.grants.tasks.verify"
     SETTLE_STATEMENTS = "apps.console.tasks.settle"
+    BUILD_BUNDLES = "apps.reports.tasks.build"
     FOLD = "apps.notifications.tasks.fold"
     SEND_MAIL = "apps.notifications.tasks.send_mail"
 
@@ -116,6 +120,19 @@ def reconcile(server_id: str) -> None:
 @guarded
 def retire(server_id: str) -> None:
     services.retire(server_id=server_id)
+
+
+@guarded
+def sign() -> None:
+    """The head of the record, after a break that two people have confirmed was taken up."""
+    record_break.settle()
+    signing.sign_due()
+
+
+@guarded
+def verify() -> None:
+    """The record itself, as far as that is due."""
+    verifying.verify_due()
 
 
 @guarded

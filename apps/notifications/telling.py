@@ -7,14 +7,17 @@ from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from apps.accounts.models import Duty, User
+from apps.accounts import dual_control
+from apps.accounts.models import Duty, ProposedEdit, User
 from apps.accounts.roles import people_with_duty, seen_until
 from apps.approvals.models import Review
 from apps.approvals.reviews import has_reviewers
 from apps.approvals.routes import standing_for, steps_of, tally_now
 from apps.audit.actions import WORKER_ONLY, WORKER_ROLE, Action
 from apps.audit.body import rfc3339
+from apps.audit.models import RecordBreak
 from apps.audit.services import Line
+from apps.audit.verifying import last_run
 from apps.catalog.models import Database, Server
 from apps.engines.base import CutWhy
 from apps.grants.models import Grant
@@ -48,6 +51,9 @@ class Kind(StrEnum):
     SIGN_IN = "sign_in"
     STRAY = "stray"
     RESTORED = "restored"
+    BROKEN = "broken"
+    EDIT = "edit"
+    EDIT_DECIDED = "edit_decided"
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ _ADVICE: Final = {
     CutWhy.HELD_BACK.value: "Ask for less in one statement, and for one snapshot in shorter transactions.",
 }
 LONGEST_TEXT: Final = 300
+_MINDERS: Final = (Duty.DBA, Duty.SECURITY)
 
 
 def told_by(line: Line) -> list[Told]:
@@ -209,19 +216,16 @@ def _drifted(line: Line, grant: Grant) -> Iterator[Told]:
     """
     slug = grant.database.slug
     if line.facts.get("ends"):
-        people = [
-            *eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database),
-            *people_with_duty(Duty.SECURITY),
-        ]
+        owners = eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database)
+        people = _each(owners, people_with_duty(Duty.SECURITY))
         text = f"Live access to {slug} was ended, because it was no longer as approved: {_first(line, 'opened')}"
     else:
-        people = list(people_with_duty(Duty.DBA))
+        people = _each(people_with_duty(Duty.DBA))
         text = f"On {slug} something has changed under live access: {_first(line, 'changed')}"
     text = text[:LONGEST_TEXT]
     waiting = Notification.objects.filter(kind=Kind.DRIFT, text=text, read_at=None).values_list("user", flat=True)
-    concerned = {person.pk: person for person in people if person.pk != grant.holder_id}
-    for pk in concerned.keys() - set(waiting):
-        yield Told(concerned[pk], Kind.DRIFT, text, _grant_path(grant))
+    for pk in people.keys() - {grant.holder_id, *waiting}:
+        yield Told(people[pk], Kind.DRIFT, text, _grant_path(grant))
 
 
 @_of_grant
@@ -251,9 +255,8 @@ def _late(line: Line, grant: Grant) -> Iterator[Told]:
         return
     slug, why = grant.database.slug, line.disclosed.get("problem") or "no worker has begun to take it away."
     owners = eligible(Step(StepKind.OWNER), requester=grant.holder, database=grant.database)
-    people = (*owners, *people_with_duty(Duty.DBA), *people_with_duty(Duty.SECURITY))
     due = datetime.fromisoformat(str(line.facts["since"]))
-    for person in {person.pk: person for person in people}.values():
+    for person in _each(owners, *map(people_with_duty, _MINDERS)).values():
         text = f"Late: the access of {grant.holder.username} to {slug} should be gone since {_at(due, person)}: {why}"
         yield Told(person, Kind.LATE, text, _grant_path(grant))
 
@@ -282,8 +285,7 @@ def _all_revoked(line: Line) -> Iterator[Told]:
     """To everybody else who may press that button for everything; each holder is told of their own access."""
     who, number = line.disclosed.get("person", "Somebody"), line.facts.get("grants")
     text = f"{who} took all access {_of_what(line)} away ({number} live)."
-    concerned = {person.pk: person for duty in (Duty.DBA, Duty.SECURITY) for person in people_with_duty(duty)}
-    for person in concerned.values():
+    for person in _each(*map(people_with_duty, _MINDERS)).values():
         if person.audit_id != line.actor:
             yield Told(person, Kind.ALL_REVOKED, text, "/revoke/")
 
@@ -305,9 +307,9 @@ def _glass_broken(line: Line, request: AccessRequest) -> Iterator[Told]:
     who, slug = request.requester.username, request.database.slug
     text = f"{who} broke the glass on {slug}: access at once, for {span(request.minutes)}, without anybody's yes."
     text += " Security reviews it." if has_reviewers(request) else " Nobody in security can review it: add somebody."
-    people = [*_owners(request), *people_with_duty(Duty.DBA), *people_with_duty(Duty.SECURITY)]
-    for person in {person.pk: person for person in people if person.pk != request.requester_id}.values():
-        yield Told(person, Kind.GLASS, text, _request_path(request))
+    for person in _each(_owners(request), *map(people_with_duty, _MINDERS)).values():
+        if person.pk != request.requester_id:
+            yield Told(person, Kind.GLASS, text, _request_path(request))
 
 
 @_of_request
@@ -334,8 +336,8 @@ def _stray(line: Line) -> Iterator[Told]:
     text = (
         f"On {server} a login of the portal's was found that it does not know, or whose time is over: it is disabled."
     )
-    owning = {person.pk: person for each in server.databases.all() for person in owners(each)}
-    minders = {person.pk: person for person in people_with_duty(Duty.DBA)}
+    owning = _each(*map(owners, server.databases.all()))
+    minders = _each(people_with_duty(Duty.DBA))
     for pk, person in (owning | minders).items():
         path = f"/admin/catalog/server/{server.pk}/change/" if pk in minders else "/"
         if not Notification.objects.filter(user=person, kind=Kind.STRAY, text=text, read_at=None).exists():
@@ -344,11 +346,59 @@ def _stray(line: Line) -> Iterator[Told]:
 
 def _restored(line: Line) -> Iterator[Told]:
     """Where one may confirm it, and everywhere, stands why."""
-    minders = {person.pk: person for person in people_with_duty(Duty.DBA)}
-    security = {person.pk: person for person in people_with_duty(Duty.SECURITY)}
+    minders, security = (_each(people_with_duty(duty)) for duty in _MINDERS)
     text = f"The portal does nothing on any server until it is confirmed. {_first(line, 'why')}"
     for pk, person in (security | minders).items():
         yield Told(person, Kind.RESTORED, text[:LONGEST_TEXT], "/admin/" if pk in minders else "/")
+
+
+def _broken(line: Line) -> Iterator[Told]:
+    """To all who could know why, or have to: administrators, security and auditors."""
+    found = RecordBreak.objects.filter(pk=line.subject.removeprefix("record_break:"), confirmed_at=None).first()
+    if found is None:
+        return
+    for person in _each(*map(people_with_duty, Duty)).values():
+        yield Told(person, Kind.BROKEN, found.why[:LONGEST_TEXT], f"/record/breaks/{found.pk}/")
+
+
+def _altered(line: Line) -> Iterator[Told]:
+    """As _broken(). A worker's row says so: the entry alone could be the web's."""
+    found = last_run()
+    if found is None or not found.problem_count:
+        return
+    first = found.problems[0] if found.problems else "Its page says what."
+    for person in _each(*map(people_with_duty, Duty)).values():
+        yield Told(person, Kind.BROKEN, f"The record is not as it was sealed. {first}"[:LONGEST_TEXT], "/")
+
+
+def _edit_put(line: Line) -> Iterator[Told]:
+    """To everybody who may be its second person."""
+    edit = _edit(line)
+    if edit is None or edit.status != ProposedEdit.Status.WAITING:
+        return
+    text = f"{edit.proposer.username} has put an edit that widens access and waits for a second person: {edit.about}."
+    for person in dual_control.seconds(edit):
+        yield Told(person, Kind.EDIT, text[:LONGEST_TEXT], f"/edits/{edit.pk}/")
+
+
+def _edit_decided(line: Line) -> Iterator[Told]:
+    """To whoever has put it."""
+    edit = _edit(line)
+    if edit is None:
+        return
+    who = edit.decided_by.username if edit.decided_by else "The operator"
+    done = "agreed to your edit, and it is made" if line.action == Action.EDIT_AGREED else "declined your edit"
+    yield Told(edit.proposer, Kind.EDIT_DECIDED, f"{who} {done}: {edit.about}."[:LONGEST_TEXT], f"/edits/{edit.pk}/")
+
+
+def _edit(line: Line) -> ProposedEdit | None:
+    found = ProposedEdit.objects.select_related("proposer", "decided_by")
+    return found.filter(pk=line.subject.removeprefix("edit:")).first()
+
+
+def _each(*circles: Iterable[User]) -> dict[str, User]:
+    """Whoever is in one of them, once."""
+    return {person.pk: person for circle in circles for person in circle}
 
 
 def _first(line: Line, field: str) -> str:
@@ -396,4 +446,9 @@ _TELLERS: Final[dict[str, Callable[[Line], Iterable[Told]]]] = {
     Action.REVIEW_CLOSED: _reviewed,
     Action.LOGIN_STRAY: _stray,
     Action.PORTAL_RESTORED: _restored,
+    Action.RECORD_BROKEN: _broken,
+    Action.RECORD_ALTERED: _altered,
+    Action.EDIT_PROPOSED: _edit_put,
+    Action.EDIT_AGREED: _edit_decided,
+    Action.EDIT_DECLINED: _edit_decided,
 }

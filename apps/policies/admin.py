@@ -11,9 +11,10 @@ from django.utils.safestring import SafeString
 
 from apps.accounts.adminsite import PortalModelAdmin, ReadOnlyAdmin, person, portal_admin
 from apps.policies import services
-from apps.policies.forms import RuleForm, step_text
+from apps.policies.forms import RuleForm
 from apps.policies.models import PolicyVersion, Rule
 from apps.policies.risk import span
+from apps.policies.rules import step_text
 
 
 @admin.register(Rule, site=portal_admin)

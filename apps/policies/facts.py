@@ -49,6 +49,8 @@ class Facts:
     # Asked for at once, in an emergency, by somebody who may; and the longest access that there is without a yes.
     break_glass: bool = False
     break_glass_minutes: int = 0
+    # Whether whoever asks has put an edit of theirs in the last days that widens access; see accounts.dual_control.
+    widened_lately: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,7 +65,8 @@ class RiskLevel(StrEnum):
 
 @dataclass(frozen=True)
 class Factor:
-    # environment | level | classification | unmask | unclassified | direct | whole_schema | duration | break_glass
+    # environment | level | classification | unmask | unclassified | direct | whole_schema | duration | break_glass |
+    # widened_lately
     name: str
     weight: int
     why: str  # a sentence

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from apps.accounts.adminsite import VerbForm
 from apps.catalog.models import Database, DataClass
 from apps.policies.models import LEVEL_CHOICES, Connection, Rule
+from apps.policies.rules import step_text
 
 _STEP: Final = re.compile(r"(?:(?P<needed>\d{1,3})\s+)?(?P<kind>peer|owner|data_owner|group:(?P<group>.+))")
 
@@ -34,12 +35,6 @@ class StepsField(forms.CharField):
         group = found["group"]
         kind = "group" if group else found["kind"]
         return {"kind": kind, "group": group.strip() if group else None, "needed": int(found["needed"] or 1)}
-
-
-def step_text(step: dict[str, Any]) -> str:
-    """How StepsField writes one step."""
-    circle = f"group:{step['group']}" if step["kind"] == "group" else step["kind"]
-    return circle if step["needed"] == 1 else f"{step['needed']} {circle}"
 
 
 def _any_of(choices: Any) -> forms.MultipleChoiceField:

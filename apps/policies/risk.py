@@ -18,6 +18,7 @@ _UNMASK_EACH: Final = 5
 _UNMASK_MOST: Final = 70
 _UNCLASSIFIED: Final = 3
 _CONNECTION: Final = {"console": 0, "direct": 15}
+_WIDENED: Final = 25  # medium at least
 _BREAK_GLASS: Final = 80  # critical, whatever else there is
 # From so many minutes on, so much: an hour is the normal case, a working day the longest usual one.
 _DURATION: Final = ((24 * 60, 30), (8 * 60, 20), (4 * 60, 10), (60, 5))
@@ -68,6 +69,11 @@ def _factors(facts: Facts) -> Iterator[Factor]:
         "break_glass",
         _BREAK_GLASS if facts.break_glass else 0,
         "The glass is broken: nobody is asked beforehand.",
+    )
+    yield Factor(
+        "widened_lately",
+        _WIDENED if facts.widened_lately else 0,
+        "Whoever asks has changed in the last seven days what people get.",
     )
     yield Factor("duration", _duration(facts.minutes), f"Access is to last {span(facts.minutes)}.")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeGuard
+from typing import Any, Final, TypeGuard
 
 from apps.policies.facts import Facts, Outcome, Step, StepKind
 
@@ -183,3 +183,9 @@ def _minutes(field: str, rule: Mapping[str, object]) -> int | None:
 
 def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def step_text(step: Mapping[str, Any]) -> str:
+    """How people write and read one step: `owner`, `2 group:security`."""
+    circle = f"group:{step['group']}" if step["kind"] == "group" else step["kind"]
+    return circle if step["needed"] == 1 else f"{step['needed']} {circle}"

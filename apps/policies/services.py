@@ -1,6 +1,7 @@
 """Changing the policy. Every change makes a new version of all active rules; requests cite the version that decided."""
 
 import hashlib
+import json
 from typing import Any, Final
 
 import rfc8785
@@ -9,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 
 from apps.accounts.actors import OPERATOR, Actor, actor_id, require_dba
+from apps.accounts.dual_control import Line, require_second, widening
 from apps.accounts.models import Duty
 from apps.audit import services as audit
 from apps.audit.actions import Action
@@ -38,32 +40,36 @@ def as_data(rule: Rule) -> dict[str, Any]:
     return {name: getattr(rule, name) for name in PARTS}
 
 
-@verb
+@widening("rule.save")
 def save_rule(*, actor: Actor, rule_id: str | None, **fields: Any) -> Rule:
     """Add a rule (`rule_id` None) or change the given fields of one.
 
-    `position` counts from 1; the others make room. Raises Invalid about a field, NotFound, NotAllowed.
+    `position` counts from 1; the others make room. Raises Invalid about a field, NotFound, NotAllowed, and Waits: what
+    a rule widens depends on all the others, so that every edit of one takes a second person.
     """
     require_dba(actor, what="change the policy")
     if unknown := set(fields) - _FIELDS:
         raise Invalid(f"A rule has no {', '.join(sorted(unknown))}.")
     _lock()
     rule = Rule() if rule_id is None else _rule(rule_id)
+    before = _said(None if rule_id is None else rule)
     position = fields.pop("position", None)
     for name, value in fields.items():
         setattr(rule, name, value)
     _check(rule)
     _place(rule, position)
+    _require_second(actor, rule, before, _said(rule))
     _new_version(actor, rule, change="added" if rule_id is None else "changed")
     return rule
 
 
-@verb
+@widening("rule.remove")
 def remove_rule(*, actor: Actor, rule_id: str) -> None:
-    """Take a rule out of the policy. Versions that held it keep it. Raises NotFound, NotAllowed."""
+    """Take a rule out of the policy. Versions that held it keep it. Raises NotFound, NotAllowed, Waits."""
     require_dba(actor, what="change the policy")
     _lock()
     rule = _rule(rule_id)
+    _require_second(actor, rule, _said(rule), _said(None))
     Rule.objects.filter(pk=rule.pk).delete()
     _new_version(actor, rule, change="removed")
 
@@ -81,6 +87,44 @@ def ensure_default_rules(*, actor: Actor = OPERATOR) -> int:
         _check(rule)
         rule.save(force_insert=True)
     return _new_version(actor, None, change="defaults")
+
+
+def _said(rule: Rule | None) -> dict[str, str]:
+    """What a rule says, by what people call it; no two rules that differ are told alike. Of none, nothing."""
+    if rule is None:
+        return {}
+    said = {name.replace("_", " "): _shown(getattr(rule, name)) for name in ("position", "is_active", *PARTS[:-2])}
+    steps = {f"step {number}": _step(step) for number, step in enumerate(rule.steps, start=1)}
+    return said | steps | {"max minutes": _shown(rule.max_minutes)}
+
+
+def _shown(value: object) -> str:
+    if value in (None, "", [], ()):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
+
+
+def _step(step: object) -> str:
+    """A group in quotes: its name is free text."""
+    match step:
+        case {"kind": "group", "group": str() as group, "needed": int() as needed}:
+            return f"{needed} of the group {json.dumps(group, ensure_ascii=False)}"
+        case {"kind": str() as kind, "group": None, "needed": int() as needed}:
+            return f"{needed} {kind}"
+    return json.dumps(step, ensure_ascii=False, sort_keys=True)
+
+
+def _require_second(actor: Actor, rule: Rule, before: dict[str, str], after: dict[str, str]) -> None:
+    """What a rule does depends on all the others: whoever agrees, agrees to it beside those that there are now."""
+    differs = [name for name in {**before, **after} if before.get(name, "") != after.get(name, "")]
+    version, _ = current_rules()
+    difference = [
+        *(Line(name, before.get(name, ""), after.get(name, "")) for name in differs),
+        Line("policy", f"version {version}", f"version {version + 1}"),
+    ]
+    require_second(actor, about=f"Rule “{rule.name}”", subject="policy", difference=difference, widens=bool(differs))
 
 
 def _lock() -> None:

@@ -9,11 +9,15 @@ from django.db.models import Count, Exists, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
+from apps.accounts import dual_control
 from apps.accounts.adminsite import person
-from apps.accounts.models import User
-from apps.accounts.roles import is_auditor, is_dba, is_seen, is_welcome, seen_until
+from apps.accounts.models import ProposedEdit, User
+from apps.accounts.roles import is_auditor, is_dba, is_security, is_seen, is_welcome, seen_until
 from apps.approvals import services as approvals
 from apps.approvals.models import Review
+from apps.audit.models import RecordBreak, VerificationRun
+from apps.audit.signing import open_breaks
+from apps.audit.verifying import last_run
 from apps.core import clock
 from apps.grants import continuity
 from apps.grants.models import Continuity, Grant
@@ -44,6 +48,9 @@ class Surroundings:
             late=Exists(Grant.objects.late(clock.in_sql())),
             glass=Exists(Review.objects.opened()),
             restored=Exists(Continuity.objects.filter(confirmed_at=None)),
+            edits=Exists(dual_control.waiting()),
+            altered=VerificationRun.objects.exclude(finished_at=None).values("problem_count")[:1],
+            broken=Exists(RecordBreak.objects.filter(confirmed_at=None)),
         )[0]
 
     @cached_property
@@ -58,8 +65,19 @@ class Surroundings:
         return approvals.inbox(self.user)
 
     @cached_property
+    def edits(self) -> list[ProposedEdit]:
+        """Edits that widen access and that this person could agree to."""
+        if not self._pulse["edits"]:
+            return []
+        return list(dual_control.in_short(dual_control.waiting_for(self.user)))
+
+    @cached_property
     def waiting(self) -> int:
-        return self.inbox.count()
+        return self.inbox.count() + len(self.edits)
+
+    @cached_property
+    def may_second(self) -> bool:
+        return dual_control.may_second(self.user)
 
     @cached_property
     def unread(self) -> int:
@@ -97,6 +115,24 @@ class Surroundings:
     def restored(self) -> Continuity | None:
         """Why nothing is done on any server at present, if that is so."""
         return continuity.waiting() if self._pulse["restored"] else None
+
+    @cached_property
+    def answers_for_record(self) -> bool:
+        return self.is_dba or self.may_read_record or is_security(self.user)
+
+    @cached_property
+    def broken(self) -> RecordBreak | None:
+        """Another history than an anchor has seen, for those who answer for the record."""
+        if not self._pulse["broken"] or not self.answers_for_record:
+            return None
+        return next(iter(open_breaks()), None)
+
+    @cached_property
+    def altered(self) -> VerificationRun | None:
+        """A record that is not as it was sealed, for those who answer for it."""
+        if not self._pulse["altered"] or not self.answers_for_record:
+            return None
+        return last_run()
 
     @cached_property
     def is_dba(self) -> bool:

@@ -11,6 +11,7 @@ from django.db.models import Count, Sum
 
 from apps.approvals.models import Review
 from apps.audit import services as audit
+from apps.audit.models import AnchorState, Checkpoint, RecordBreak
 from apps.catalog.models import Server
 from apps.core import clock
 from apps.grants.health import Kind
@@ -103,6 +104,21 @@ class Figures:
         """Whether targets remember more than this portal, so that it does nothing on them."""
         return Continuity.objects.filter(confirmed_at=None).exists()
 
+    @cached_property
+    def breaks(self) -> int:
+        """Histories that an anchor has seen and that are not the record's: nothing is signed."""
+        return RecordBreak.objects.filter(confirmed_at=None).count()
+
+    @cached_property
+    def checkpoint_age(self) -> float:
+        """Seconds since the newest signed checkpoint; infinite where there is none."""
+        return self._age(Checkpoint.objects.order_by("-pk").values_list("at", flat=True).first())
+
+    @cached_property
+    def anchors_behind(self) -> dict[str, str]:
+        """Address -> what is wrong with it."""
+        return dict(AnchorState.objects.exclude(failed_at=None).values_list("address", "error"))
+
     def _age(self, moment: datetime | None) -> float:
         return math.inf if moment is None else max(0.0, (self.now - moment).total_seconds())
 
@@ -114,6 +130,8 @@ def detail(*, in_full: bool) -> dict[str, Any]:
         "late_grants": len(figures.late_since),
         "unreachable_servers": len(figures.unreachable),
         "queues": figures.queues,
+        "record_breaks": figures.breaks,
+        "anchors_behind": len(figures.anchors_behind),
     }
     if not in_full:
         return counts
@@ -121,6 +139,8 @@ def detail(*, in_full: bool) -> dict[str, Any]:
         "oldest_late_seconds": round(figures.oldest_late_seconds),
         "unreachable": {name: round(seconds) for name, seconds in figures.unreachable.items()},
         "reconciled_seconds_ago": {name: _finite(seconds) for name, seconds in figures.reconciled.items()},
+        "checkpoint_seconds_ago": _finite(figures.checkpoint_age),
+        "anchors": figures.anchors_behind,
         "beat_seconds_ago": {name: _finite(seconds) for name, seconds in figures.hearts.items()},
     }
 

@@ -8,11 +8,13 @@ from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS
 
 from apps.catalog.names import WholeSchema, parse_column, parse_table
-from apps.core.errors import PortalError
+from apps.core.errors import Invalid, PortalError
 from apps.engines.base import Level
 from apps.policies.models import Connection
 from apps.portal import names
 from apps.portal.words import LEVELS
+from apps.reports.listing import REPORTS
+from apps.reports.services import Wanted, moment
 from apps.requests.services import Ask
 
 # How a grant can be used; first the one that is offered: it adds nothing to the risk.
@@ -29,6 +31,18 @@ class RefusableForm(forms.Form):
         field = error.field if error.field in self.fields else None
         if error.sentence not in self.errors.get(field or NON_FIELD_ERRORS, ()):
             self.add_error(field, error.sentence)
+
+
+class EditForm(RefusableForm):
+    """What the second person says about an edit."""
+
+    comment = forms.CharField(required=False)
+
+
+class BreakForm(RefusableForm):
+    """Why the record may go on, in the words of the second person."""
+
+    reason = forms.CharField(error_messages={"required": "Say why the record may go on as it is."})
 
 
 class NamesField(forms.Field):
@@ -116,9 +130,60 @@ class RecordForm(RefusableForm):
     action = forms.CharField(required=False, max_length=64)
     person = forms.CharField(required=False, max_length=150)
     subject = forms.CharField(required=False, max_length=200)
+    database = forms.CharField(required=False, max_length=200)
+    life = forms.CharField(required=False, max_length=200)  # of a request, with its grants
     since = forms.DateTimeField(required=False)
     until = forms.DateTimeField(required=False)
     before = forms.IntegerField(required=False, min_value=0, max_value=2**62)
+
+
+class PeriodForm(RefusableForm):
+    """Its `since` and `until` are what verbs and API call `from` and `to`."""
+
+    def refuse(self, error: PortalError) -> None:
+        field = {"from": "since", "to": "until"}.get(error.field, error.field)
+        super().refuse(Invalid(error.sentence, field=field))
+
+
+class ReportForm(PeriodForm):
+    """Which part of a report. The period is judged where reports are taken, so that API and page say the same."""
+
+    since = forms.CharField(required=False, max_length=64)
+    until = forms.CharField(required=False, max_length=64)
+    person = forms.CharField(required=False, max_length=1_000)
+    database = forms.CharField(required=False, max_length=1_000)
+    size = forms.IntegerField(required=False, min_value=1, max_value=2**62, widget=forms.HiddenInput)
+
+    def wanted(self) -> Wanted:
+        """Raises Invalid."""
+        if not self.is_valid():
+            raise Invalid("Look at what is marked, and send it again.")
+        given = self.cleaned_data
+        return Wanted(
+            since=moment(given["since"], field="from"),
+            until=moment(given["until"], field="to"),
+            person=given["person"],
+            database=given["database"],
+            size=given["size"],
+        )
+
+
+class BundleForm(PeriodForm):
+    """The period of an evidence bundle, and its reports; none chosen means all."""
+
+    since = forms.CharField(max_length=64)
+    until = forms.CharField(max_length=64)
+    report = forms.MultipleChoiceField(required=False, choices=[(name, name) for name in REPORTS])
+
+    def period(self) -> tuple[datetime | None, datetime | None]:
+        """Raises Invalid."""
+        if not self.is_valid():
+            raise Invalid("Look at what is marked, and send it again.")
+        given = self.cleaned_data
+        return moment(given["since"], field="from"), moment(given["until"], field="to")
+
+    def chosen(self) -> list[str] | None:
+        return (self.cleaned_data.get("report") if self.is_bound and self.is_valid() else None) or None
 
 
 def _of_tables(columns: Iterable[str], tables: Iterable[str]) -> Iterable[str]:

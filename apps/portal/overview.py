@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from django.http import HttpRequest
 
+from apps.audit.models import AnchorState
+from apps.audit.signing import open_breaks
 from apps.catalog.models import Database, Server
 from apps.engines.base import Severity
 from apps.grants import services as grants
@@ -45,6 +47,7 @@ def front_page(request: HttpRequest) -> dict[str, Any]:
         "waiting_count": waiting.count(),
         "server_count": len(servers),
         "troubles": [
+            *_record_troubles(),
             *_server_troubles(servers),
             *_silent_troubles(),
             *_leaving_troubles(),
@@ -53,6 +56,23 @@ def front_page(request: HttpRequest) -> dict[str, Any]:
         ],
         "health": grants.health(),
     }
+
+
+def _record_troubles() -> list[Trouble]:
+    """What keeps the record from being signed, or from being known elsewhere."""
+    breaks = [
+        Trouble("admin:audit_recordbreak_change", found.pk, "The record", (found.why,)) for found in open_breaks()
+    ]
+    behind = AnchorState.objects.exclude(failed_at=None)
+    return breaks + [
+        Trouble("admin:audit_anchorstate_change", state.pk, f"The anchor {state}", (_behind(state),))
+        for state in behind
+    ]
+
+
+def _behind(state: AnchorState) -> str:
+    last = f"{state.succeeded_at:%Y-%m-%d %H:%M} UTC" if state.succeeded_at else "never"
+    return f"It is behind since {state.failed_at:%Y-%m-%d %H:%M} UTC; it took a checkpoint last: {last}. {state.error}"
 
 
 def _server_troubles(servers: Sequence[Server]) -> list[Trouble]:

@@ -73,9 +73,17 @@ _ACTS: Final[dict[str, tuple[str, str]]] = {
     Action.TOKEN_REVOKED: ("", "revoked an API token"),
     Action.SESSION_ENDED: ("", "ended a session"),
     Action.GROUP_CHANGED: ("wait", "made or changed a group"),
+    Action.EDIT_PROPOSED: ("wait", "put an edit that widens access, which waits for a second person"),
+    Action.EDIT_AGREED: ("wait", "agreed to an edit that widens access, as the second person"),
+    Action.EDIT_DECLINED: ("", "declined an edit that would widen access"),
+    Action.EDIT_WITHDRAWN: ("", "took back an edit that would widen access"),
+    Action.EDIT_REFUSED: ("bad", "was refused as the second person of an edit"),
     Action.SERVER_ADDED: ("", "added a server"),
     Action.SERVER_CHANGED: ("", "changed a server"),
     Action.SERVER_PREFLIGHTED: ("", "checked a server"),
+    Action.MANAGER_PASSWORD_CHANGING: ("", "began to give the portal's login on a server a new password"),
+    Action.MANAGER_PASSWORD_CHANGED: ("", "gave the portal's login on a server a new password"),
+    Action.KEYS_ROTATED: ("", "encrypted what the portal keeps with its newest keys"),
     Action.SERVER_RETIRED: ("wait", "took a server out of the catalog"),
     Action.LOGIN_STRAY: ("bad", "found a login that the portal does not know, and disables it"),
     Action.PORTAL_RESTORED: ("bad", "found that a server remembers more than the record, and stopped all work"),
@@ -99,8 +107,18 @@ _ACTS: Final[dict[str, tuple[str, str]]] = {
     Action.NOTIFYING_ACCEPTED: ("wait", "accepted that functions notify whoever listens"),
     Action.POLICY_CHANGED: ("wait", "changed the policy"),
     Action.RIGHTS_CHANGED: ("wait", "changed who may ask or who owns"),
+    Action.BUNDLE_WANTED: ("", "asked for a bundle of evidence"),
+    Action.BUNDLE_MADE: ("", "made a bundle of evidence"),
+    Action.BUNDLE_FAILED: ("bad", "could not make a bundle of evidence"),
+    Action.BUNDLE_TAKEN: ("", "took a bundle of evidence along"),
+    Action.PERSON_ERASED: ("wait", "erased who somebody was; what they did stays"),
     Action.RECORD_READ: ("", "read the record"),
     Action.RECORD_EXPORTED: ("", "took a copy of the record"),
+    Action.RECORD_BROKEN: ("bad", "found that an anchor has seen another record, and signs nothing"),
+    Action.RECORD_ALTERED: ("bad", "followed the record, and it is not as it was sealed"),
+    Action.RECORD_BREAK_PROPOSED: ("bad", "proposed to go on with the record after a break"),
+    Action.RECORD_BREAK_CONFIRMED: ("bad", "confirmed that the record goes on after a break"),
+    Action.SIGNING_KEY_ADDED: ("wait", "let another key sign the record"),
 }
 _BY_POLICY: Final[dict[str, str]] = {
     Action.REQUEST_APPROVED: "approved the request at once",
@@ -135,6 +153,7 @@ class Told:
     path: str
     amount: str  # of what was asked for or left, where the entry has it: "(2 tables, 1 h)"
     texts: tuple[tuple[str, str], ...]
+    life: str  # the page of all that the record tells of the request; empty where there is none
 
 
 def tell(lines: Sequence[Line]) -> list[Told]:
@@ -164,7 +183,16 @@ def _told(line: Line, people: dict[str, str], things: dict[str, str]) -> Told:
         path=_path(line.subject),
         amount=_amount(line),
         texts=tuple(texts),
+        life=_life(line),
     )
+
+
+def _life(line: Line) -> str:
+    kind, _, key = line.subject.partition(":")
+    request = key if kind == "request" else line.facts.get("request") if kind == "grant" else ""
+    if not isinstance(request, str) or not (request.isascii() and request.isalnum()):
+        return ""
+    return reverse("portal:record_life", args=[request])
 
 
 def _amount(line: Line) -> str:
@@ -195,7 +223,7 @@ def _things(lines: Sequence[Line]) -> dict[str, str]:
     subjects = [line.subject for line in lines]
     databases, servers = _keys("database", subjects), _keys("server", subjects)
     named = {f"database:{pk}": f"database {slug}" for pk, slug in _names(Database, databases, "slug")}
-    named |= {"portal:everything": "of everybody to everything"}
+    named |= {"portal:everything": "of everybody to everything", "portal:keys": "the portal's keys"}
     named |= {f"data_class:{key}": f"data class {key}" for key in _keys("data_class", subjects)}
     return named | {f"server:{pk}": f"server {name}" for pk, name in _names(Server, servers, "name")}
 

@@ -2,7 +2,20 @@
 
 from django.urls import path
 
-from apps.portal.views import ask, console, grants, health, home, notifications, record, requests, revoking
+from apps.portal.views import (
+    ask,
+    breaks,
+    console,
+    edits,
+    grants,
+    health,
+    home,
+    notifications,
+    record,
+    reports,
+    requests,
+    revoking,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -37,10 +50,23 @@ urlpatterns = [
     path("grants/<str:grant_id>/extend/", requests.extend, name="extend"),
     path("grants/<str:grant_id>/release/", grants.release, name="release"),
     path("grants/<str:grant_id>/revoke/", grants.revoke, name="revoke"),
+    path("edits/", edits.index, name="edits"),
+    path("edits/<str:edit_id>/difference.txt", edits.difference, name="edit_difference"),
+    path("edits/<str:edit_id>/", edits.show, name="edit"),
+    path("edits/<str:edit_id>/<slug:what>/", edits.decide, name="edit_decide"),
     path("revoke/", revoking.revoke_all, name="revoke_all"),
     path("notifications/", notifications.index, name="notifications"),
     path("notifications/read/", notifications.read, name="notifications_read"),
     path("record/", record.index, name="record"),
     path("record/trail.csv", record.download, name="record_csv"),
+    path("record/requests/<str:request_id>/", record.life, name="record_life"),
     path("record/check/", record.check, name="record_check"),
+    path("record/breaks/<str:break_id>/", breaks.show, name="break"),
+    path("record/breaks/<str:break_id>/confirm/", breaks.confirm, name="break_confirm"),
+    path("reports/", reports.index, name="reports"),
+    path("reports/weeks/", reports.charts, name="report_charts"),
+    path("reports/bundles/", reports.bundles, name="bundles"),
+    path("reports/bundles/<str:bundle_id>.zip", reports.bundle_file, name="bundle_file"),
+    path("reports/<str:name>.csv", reports.download, name="report_csv"),
+    path("reports/<str:name>/", reports.show, name="report"),
 ]

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.conf import settings
 
+from apps.accounts import dual_control
 from apps.accounts.models import User
 from apps.accounts.roles import is_welcome
 from apps.audit.body import rfc3339
@@ -158,6 +159,7 @@ def judged(
         eligible=circles(requester=actor, database=database, groups=sorted(groups)),
         break_glass=break_glass,
         break_glass_minutes=settings.BREAK_GLASS_MINUTES if break_glass else 0,
+        widened_lately=dual_control.widened_lately(actor),
     )
     return facts, evaluate(facts, rules, version)
 

@@ -10,6 +10,7 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from apps.audit.notes import new_signer
 from apps.core.ids import new_id
 from apps.core.sealed import new_keypair, new_ring_key
 from jitportal.embedded import HOST, new_password
@@ -18,6 +19,9 @@ from jitportal.portal_database import OWNER, WEB, WORKER, urls
 DATABASE = "jitportal"
 CLIENT_ID = "jitportal-demo"
 _STATE = "demo.json"
+_SIGNING_KEY = "signing.key"
+# On the same disk, which no real portal should do: it shows what an anchor is.
+_ANCHOR = "anchor.jsonl"
 # A port where nobody answers: until the servers are up.
 _NOWHERE = 1
 # Says which demo a process belongs to, and goes down to its children: so the next start finds what a killed one left.
@@ -58,6 +62,7 @@ class Environment:
         folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
         (folder / "mail").mkdir(mode=0o700, exist_ok=True)
         self.secrets = self._remembered()
+        self._keep_signing_key()
         if not (folder / "operator.env").exists():
             self.write(Ports(web=8000, portal_database=_NOWHERE))
 
@@ -94,6 +99,10 @@ class Environment:
         by_role = urls(self.passwords, host=HOST, port=ports.portal_database, database=DATABASE)
         ring = {"JITPORTAL_GRANT_PASSWORD_RING": kept.ring_key}
         manager = {"JITPORTAL_MANAGER_PRIVATE_KEY": kept.manager_private_key}
+        signing = {
+            "JITPORTAL_SIGNING_KEY_FILE": str(self.folder / _SIGNING_KEY),
+            "JITPORTAL_ANCHORS": f"file:{self.folder / _ANCHOR}",
+        }
         mail = {"JITPORTAL_MAIL_FOLDER": str(self.folder / "mail")}
         worker = {"DATABASE_URL": by_role[WORKER], "DATABASE_DIRECT_URL": by_role[WORKER]}
         return {
@@ -102,7 +111,7 @@ class Environment:
                 "JITPORTAL_SECRET_KEY": kept.secret_key,
                 "JITPORTAL_MANAGER_PUBLIC_KEY": kept.manager_public_key,
                 "JITPORTAL_BASE_URL": f"http://{HOST}:{ports.web}",
-                "JITPORTAL_AUDIT_ORIGIN": f"demo-{kept.portal_id}",
+                "JITPORTAL_AUDIT_ORIGIN": self._origin,
                 "JITPORTAL_LOOPBACK_TARGETS": "1",
                 "JITPORTAL_SSO_ISSUER": self.issuer,
                 "JITPORTAL_SSO_NAME": "demo sign-on",
@@ -115,10 +124,19 @@ class Environment:
                 "JITPORTAL_SSO_CLIENT_SECRET": kept.sso_client_secret,
                 **ring,
             },
-            "worker": {**worker, **ring, **manager, **mail},
+            "worker": {**worker, **ring, **manager, **signing, **mail},
             "clock": worker,
-            "operator": {"DATABASE_OWNER_URL": by_role[OWNER], **worker, **ring, **manager, **mail},
+            "operator": {"DATABASE_OWNER_URL": by_role[OWNER], **worker, **ring, **manager, **signing, **mail},
         }
+
+    @property
+    def _origin(self) -> str:
+        return f"demo-{self.secrets.portal_id}"
+
+    def _keep_signing_key(self) -> None:
+        """Also for a folder that was made before there was one."""
+        if not (self.folder / _SIGNING_KEY).exists():
+            self._write_private(_SIGNING_KEY, f"{new_signer(self._origin)}\n")
 
     def _remembered(self) -> Secrets:
         path = self.folder / _STATE

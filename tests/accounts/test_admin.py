@@ -99,6 +99,7 @@ def test_people_are_shown_and_identity_is_not_changed(alice: User, dana: User) -
     assert client.post(f"{USERS}{alice.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
+@pytest.mark.usefixtures("seconded")
 def test_groups_by_hand_are_set_by_the_verb(alice: User, dana: User, told: Told) -> None:
     client, security = signed_in(dana), Group.objects.get(name="security")
     answer = client.post(f"{USERS}{alice.pk}/change/", {"by_hand": [str(security.pk)]})
@@ -118,6 +119,7 @@ def test_groups_by_hand_when_the_verb_refuses_says_why(dana: User, told: Told) -
     assert told() == []
 
 
+@pytest.mark.usefixtures("seconded")
 def test_deactivate_wants_a_reason(alice: User, dana: User, told: Told) -> None:
     client = signed_in(dana)
     assert "Say why this person is deactivated." in act(client, USERS, "deactivate", alice)
@@ -129,6 +131,7 @@ def test_deactivate_wants_a_reason(alice: User, dana: User, told: Told) -> None:
     assert [line.action for line in told()] == ["account.deactivated", "account.reactivated"]
 
 
+@pytest.mark.usefixtures("seconded")
 def test_group_is_made_and_changed_by_the_verb(dana: User, told: Told) -> None:
     client = signed_in(dana)
     form = {"name": "payments", "claim": "grp-payments", "is_team": "on", "duty": ""}

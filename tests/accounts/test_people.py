@@ -40,6 +40,7 @@ def test_teams_are_the_groups_flagged_as_such(groups: None) -> None:
     assert sorted(team.name for team in teams_of(alice)) == ["billing", "storefront"]
 
 
+@pytest.mark.usefixtures("seconded")
 def test_set_membership_by_hand(alice: User, dana: User, told: Told) -> None:
     security = Group.objects.get(name="security")
     services.set_membership(actor=dana, user=alice, group=security, present=True)
@@ -53,6 +54,7 @@ def test_set_membership_by_hand(alice: User, dana: User, told: Told) -> None:
     assert entries[0].facts == {"source": "manual", "added": [security.pk], "removed": []}
 
 
+@pytest.mark.usefixtures("seconded")
 def test_set_membership_when_sso_says_it_too_needs_both_to_go(alice: User, dana: User) -> None:
     storefront = Group.objects.get(name="storefront")
     services.set_membership(actor=dana, user=alice, group=storefront, present=True)
@@ -82,6 +84,7 @@ def test_verbs_when_not_a_dba_are_refused(alice: User, groups: None, told: Told)
     assert told("group.") == told("account.deactivated") == told("account.groups_changed") == []
 
 
+@pytest.mark.usefixtures("seconded")
 def test_deactivate_when_it_makes_no_sense(alice: User, dana: User) -> None:
     with pytest.raises(NotAllowed):
         services.deactivate(actor=dana, user=dana, reason="why")
@@ -116,6 +119,7 @@ def test_save_group_when_another_has_it_is_refused(dana: User) -> None:
     assert list(GroupProfile.objects.order_by("pk").values()) == before
 
 
+@pytest.mark.usefixtures("seconded")
 def test_save_group_is_recorded(dana: User, told: Told) -> None:
     profile = services.save_group(actor=dana, name="payments", claim="grp-payments", is_team=True, duty=None)
     (entry,) = told()

@@ -42,6 +42,16 @@ def grant(people: Cast) -> Grant:
     return live(people, row)
 
 
+def test_reset_password_asks_for_it_and_only_of_ones_own_live_grant(people: Cast, grant: Grant) -> None:
+    status, body = call(people.alice, f"/grants/{grant.pk}/credential/reset", {})
+    assert (status, body["id"], body["status"]) == (202, grant.pk, "active")
+    for stranger in (people.bob, people.carol):
+        assert call(stranger, f"/grants/{grant.pk}/credential/reset", {})[0] in {403, 404}
+    assert call(people.alice, f"/grants/{grant.pk}/credential/reset", {}, "read")[0] == 403
+    call(people.alice, f"/grants/{grant.pk}/release", {"reason": "Done"})
+    assert call(people.alice, f"/grants/{grant.pk}/credential/reset", {})[0] == 409
+
+
 MORE = {"minutes": 30, "reason": "Slower than thought"}
 
 

@@ -27,6 +27,7 @@ def as_web(people: Cast, portal_database: PortalDatabase) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("as_web")
+@pytest.mark.usefixtures("seconded")
 def test_verbs_work_when_the_web_process_calls_them(people: Cast, ask: Callable[..., Ask]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT session_user")

@@ -131,6 +131,7 @@ def test_break_glass_when_it_is_too_much_is_denied(on_call: Cast, ask: Asks, par
     assert grants.open_approved() == []
 
 
+@pytest.mark.usefixtures("seconded")
 def test_break_glass_when_a_rule_denies(on_call: Cast, ask: Asks) -> None:
     save_rule(actor=on_call.dana, rule_id=None, name="never", outcome="deny", position=1)
     assert broken(on_call.alice, ask()).status == "denied"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.audit.canonical import MAX_BYTES, MAX_DEPTH, MAX_INTEGER, decode, encode
+from apps.audit.canonical import MAX_BYTES, MAX_DEPTH, MAX_INTEGER, decode, encode, is_exact, judge, rewritten
 from apps.core.errors import Invalid
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -58,6 +58,78 @@ def test_decode_when_given_any_bytes_answers_or_refuses(body: bytes) -> None:
     except Invalid:
         return
     assert encode(value) == body
+
+
+# What sets parsers and writers of JSON apart: numbers, escapes, order and doubling of keys, white space, bytes.
+_numbers = ["0", "-0", "1.0", "1.5", "-0.0", "1e3", "1E3", "1e-7", "0.1", "01", "+1", ".5", "5.", "NaN", "Infinity"]
+_edges = [1, MAX_INTEGER, MAX_INTEGER + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**400]
+_odd_numbers = st.sampled_from([*_numbers, *map(str, _edges), *(f"-{edge}" for edge in _edges)])
+_escaped = [r"\u0000", r"\u001f", r"\u001F", r"\u0041", r"\ud800", r"\ud83d\ude00", r"\/", r"\b\f\n\r\t"]
+_escapes = [*_escaped, r"\\u", r"\\", r"\"", r"\x"]
+_characters = ["\x7f", "\u2028", "\ufb33", "\ufeff", "\ufffd", "\U0001f600", "\xe4", "a\u0308", "\x01", "\t", '"', ""]
+_odd_texts = st.sampled_from([f'"{inner}"' for inner in [*_escapes, *_characters]])
+_keys = _odd_texts | st.sampled_from(['"a"', '"b"', '"a"', '"B"', '""', '"10"', '"9"'])
+_space = st.sampled_from([""] * 12 + [" ", "\n", "\ufeff", "\x00"])
+_pieces = st.recursive(
+    _odd_numbers
+    | _odd_texts
+    | st.sampled_from(["true", "false", "null", "{}", "[]", "True", ""])
+    | values.map(lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)),
+    lambda inner: (
+        st.builds(lambda held, space: "[" + f",{space}".join(held) + "]", st.lists(inner, max_size=3), _space)
+        | st.builds(
+            lambda held, space: "{" + ",".join(f"{key}:{space}{value}" for key, value in held) + "}",
+            st.lists(st.tuples(_keys, inner), max_size=4),
+            _space,
+        )
+    ),
+    max_leaves=8,
+)
+_anything = st.builds(
+    lambda held, space: ("{" + ",".join(f"{key}:{value}" for key, value in held) + "}" + space).encode(),
+    st.lists(st.tuples(_keys, _pieces), max_size=4),
+    _space,
+)
+_changed = st.builds(
+    lambda body, at, byte: body[: at % (len(body) + 1)] + byte + body[at % (len(body) + 1) + 1 :],
+    objects.map(encode),
+    st.integers(0, 200),
+    st.binary(max_size=1),
+)
+
+
+def _verdict(judged: Any, body: bytes) -> str:
+    """With the types of all that is in it: 1, 1.0 and True are equal."""
+    try:
+        return repr(judged(body))
+    except Invalid:
+        return "refused"
+
+
+@settings(max_examples=600)
+@given(_anything | _changed | objects.map(encode) | st.binary(max_size=30))
+def test_decode_when_there_is_a_short_way_says_the_same_as_the_long_one(body: bytes) -> None:
+    assert _verdict(decode, body) == _verdict(judge, body)
+
+
+@settings(max_examples=200)
+@given(st.lists(_anything | _changed | objects.map(encode), min_size=1, max_size=8))
+def test_rewritten_when_given_many_says_of_each_what_it_says_of_it_alone(bodies: list[bytes]) -> None:
+    found = rewritten(bodies)
+    assert found == [rewritten([body])[0] for body in bodies]
+    for value, body in zip(found, bodies, strict=True):
+        if value is not None and is_exact([value]):
+            assert repr(value) == _verdict(judge, body)
+
+
+@pytest.mark.parametrize("value", [1.0, 1.5, -0.0, [[1.5]], {"a": [{"b": 1e300}]}])
+def test_is_exact_when_there_is_floating_point_says_no(value: Any) -> None:
+    assert not is_exact([{"a": 1, "b": value}])
+
+
+def test_rewritten_when_bodies_are_whole_only_together_takes_none() -> None:
+    assert rewritten([b'{"a":1', b'"b":2}']) == [None, None]
+    assert rewritten([b'{"a":1},{"b":2}', b'{"c":3}']) == [None, {"c": 3}]
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections, transaction
 
+from apps.audit import following, reader, spans, verification
 from apps.audit import services as audit
-from apps.audit import verification
 from apps.audit.actions import Action
+from apps.audit.chain import Head
+from apps.audit.following import Followed
 from apps.core.errors import NotFound
+from tests.audit.tampering import run, tampering
 from tests.support import record
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "owner"])
@@ -30,22 +33,6 @@ def start() -> int:
                 disclosed={"reason": f"Ticket OPS-{number}"},
             )
     return size
-
-
-def run(statement: str, *parameters: object) -> None:
-    with connections["owner"].cursor() as cursor:
-        cursor.execute(statement, parameters)  # type: ignore[arg-type]
-
-
-@contextmanager
-def tampering() -> Iterator[None]:
-    """The owner with all triggers asleep; in the end nothing has happened."""
-    with transaction.atomic(using="owner"):
-        run("SET CONSTRAINTS ALL IMMEDIATE")
-        for table in ("entry", "seal", "disclosure", "head"):
-            run(f"ALTER TABLE audit.{table} DISABLE TRIGGER USER")
-        yield
-        transaction.set_rollback(True, using="owner")
 
 
 def found(start: int, **arguments: object) -> str:
@@ -84,7 +71,7 @@ def test_verify_when_nothing_was_changed_follows_all_entries() -> None:
 
 
 def test_verify_when_batches_are_small_reports_progress(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
-    monkeypatch.setattr(verification, "_BATCH", 2)
+    monkeypatch.setattr(reader, "AT_ONCE", 2)
     steps: list[tuple[int, int]] = []
     result = audit.verify(from_index=start, progress=lambda done, size: steps.append((done, size)))
     assert result.ok
@@ -186,6 +173,77 @@ def test_verify_when_a_time_is_none_that_a_clock_tells_says_so(start: int, table
         assert "its hash does not" in found(start) or "tells another time" in found(start)
 
 
+def test_verify_when_several_processes_read_finds_the_same(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
+    monkeypatch.setattr(spans, "_WIDTH", 2)
+    steps: list[tuple[int, int]] = []
+    taken = audit.checkpoint()
+    known = (int(taken["size"] or 0), str(taken["hash"]))
+    result = audit.verify(
+        from_index=start, against=known, progress=lambda done, size: steps.append((done, size)), processes=2
+    )
+    assert result == audit.verify(from_index=start, against=known)
+    assert (result.ok, result.count) == (True, 5)
+    assert steps == [(start + done, start + 5) for done in (2, 4, 5)]
+    wrong = audit.verify(from_index=start, against=(start + 3, "00" * 32), processes=2)
+    assert "".join(wrong.problems).count("rewritten") == wrong.problem_count == 1
+
+
+def test_verify_when_a_span_begins_with_another_hash_than_the_one_before_ended_in_says_so(
+    monkeypatch: pytest.MonkeyPatch, start: int
+) -> None:
+    """A database that tells each process another story."""
+    follow_apart = verification.follow_apart
+
+    def lying(*arguments: object) -> Iterator[Followed]:
+        for number, followed in enumerate(follow_apart(*arguments)):  # type: ignore[arg-type]
+            yield replace(followed, begin=Head(followed.begin.size, bytes(32))) if number == 1 else followed
+
+    monkeypatch.setattr(spans, "_WIDTH", 3)
+    monkeypatch.setattr(verification, "follow_apart", lying)
+    result = audit.verify(from_index=start, processes=2)
+    assert [f"in front of entry {start + 3} was read twice" in problem for problem in result.problems] == [True]
+
+
+def test_verify_when_somebody_made_a_gap_of_any_width_comes_to_an_end(start: int) -> None:
+    with tampering():
+        run("UPDATE audit.seal SET index = 1000000000000000 WHERE index = %s", start + 4)
+        run("UPDATE audit.head SET size = 1000000000000001")
+        assert f"Entry 1000000000000000 stands where entry {start + 4} should" in found(start)
+
+
+def test_verify_when_an_entry_is_there_twice_says_so(start: int) -> None:
+    with tampering():
+        run("ALTER TABLE audit.entry DROP CONSTRAINT entry_pkey CASCADE")
+        run(
+            "INSERT INTO audit.entry (id, body) OVERRIDING SYSTEM VALUE SELECT id, body FROM audit.entry WHERE id = %s",
+            entry_id(start + 2),
+        )
+        assert f"Entry {start + 2} stands where entry {start + 3} should" in found(start)
+
+
+def test_verify_when_something_is_large_reads_it_by_itself(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
+    for size in (60, 1):  # bodies too; texts alone
+        monkeypatch.setattr(reader, "_LARGE", size)
+        assert found(start) == ""
+    with tampering():
+        run("UPDATE audit.disclosure SET value = value || ' ' WHERE entry_id = %s", entry_id(start + 2))
+        assert f"Entry {start + 2}: the text of reason" in found(start)
+
+
+@pytest.mark.parametrize("ids", ["- 1000000 * s.index", "+ 1000000 * s.index"])
+def test_verify_when_entries_were_numbered_in_any_order_follows_them(start: int, ids: str) -> None:
+    with tampering():
+        for table, column in (("disclosure", "entry_id"), ("entry", "id"), ("seal", "entry_id")):
+            run("ALTER TABLE audit.disclosure DROP CONSTRAINT IF EXISTS disclosure_entry_id_fkey")
+            run("ALTER TABLE audit.entry ALTER id DROP IDENTITY IF EXISTS")
+            run(
+                f"UPDATE audit.{table} t SET {column} = s.entry_id {ids} FROM audit.seal s"
+                f" WHERE s.index >= %s AND t.{column} = s.entry_id",
+                start,
+            )
+        assert found(start) == ""
+
+
 def test_verify_when_the_head_tells_another_time_says_so(start: int) -> None:
     """Everything after it would be sealed with a time of the future."""
     with tampering():
@@ -249,7 +307,7 @@ def test_verify_when_a_body_is_not_the_portals_says_so(start: int) -> None:
 def test_verify_when_everything_is_wrong_counts_what_it_does_not_spell_out(
     monkeypatch: pytest.MonkeyPatch, start: int
 ) -> None:
-    monkeypatch.setattr(verification, "_SHOWN", 2)
+    monkeypatch.setattr(following, "SHOWN", 2)
     with tampering():
         run("UPDATE audit.seal SET hash = sha256(hash) WHERE index >= %s", start)
         result = audit.verify(from_index=start, using="owner")

@@ -116,6 +116,7 @@ def test_add_server_when_refused(dana: Client, field: str, value: str) -> None:
     assert not Server.objects.filter(name="eu-1").exists()
 
 
+@pytest.mark.usefixtures("seconded")
 def test_change_server_when_posted(dana: Client, people: Cast) -> None:
     server = people.shop.server
     same = {name: str(getattr(server, name)) for name in SERVER} | {"is_active": "on"}
@@ -167,6 +168,7 @@ def test_check_when_asked(dana: Client, people: Cast) -> None:
     assert server.check_wanted_at > first
 
 
+@pytest.mark.usefixtures("seconded")
 def test_add_database_when_posted(dana: Client, people: Cast) -> None:
     answer = dana.post(
         address("database", "add"),
@@ -205,6 +207,7 @@ def test_add_database_when_refused(dana: Client, people: Cast) -> None:
     assert errors(answer) == {"datname": ["This is a connection string: give the name of one database."]}
 
 
+@pytest.mark.usefixtures("seconded")
 def test_change_database_when_rights_change(dana: Client, people: Cast) -> None:
     page = dana.get(address("database", "change", people.shop.pk))
     form = page.context["adminform"].form

@@ -88,6 +88,7 @@ def test_columns_when_masked(dana: Client, people: Cast) -> None:
     )
 
 
+@pytest.mark.usefixtures("seconded")
 def test_classify_when_a_mask_is_given_to_many(dana: Client, people: Cast) -> None:
     columns = Column.objects.filter(table__database=people.shop, name__in=["email", "salary"])
 
@@ -180,6 +181,7 @@ def test_pause_when_confirmed_with_a_reason(dana: Client, people: Cast, customer
     assert customers.paused_at is None
 
 
+@pytest.mark.usefixtures("seconded")
 def test_limit_rows_when_added_and_taken_away(dana: Client, customers: Table) -> None:
     page = address("table", "limit_rows", customers.pk)
     offered = dana.get(page).context["form"].fields["column"].choices
@@ -216,6 +218,7 @@ def test_limit_rows_when_the_filter_is_another_tables(dana: Client, people: Cast
 # Databases -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("seconded")
 def test_change_database_when_it_hides_the_unclassified(dana: Client, people: Cast) -> None:
     same = {"slug": "shop", "environment": "production", "is_active": "on", "own_database": [people.dba.pk]}
     same |= {"console_rows": 500, "console_seconds": 60, "keeps_literals": "on"}
@@ -269,6 +272,7 @@ def test_pages_when_something_is_open_to_everybody(dana: Client, people: Cast, m
         assert "<strong>shop-staging</strong>: not looked at yet" in page
 
 
+@pytest.mark.usefixtures("seconded")
 def test_accept_notifying_when_pressed(dana: Client, people: Cast) -> None:
     exposed(people.shop)
     page = address("database", "change", people.shop.pk)
@@ -308,6 +312,7 @@ def test_download_classification_when_pressed(dana: Client, people: Cast) -> Non
     assert last_entry().action == "classification.exported"
 
 
+@pytest.mark.usefixtures("seconded")
 def test_upload_classification_when_confirmed(dana: Client, people: Cast, upload: Callable[[str | bytes], Any]) -> None:
     answer = upload(HEADER + "sales,customers,region,internal,,\r\nhr,employees,salary,public,,\r\n")
     page = text(answer)

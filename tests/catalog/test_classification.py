@@ -41,6 +41,7 @@ def effective(column: Column) -> str:
     return str(mask_of(column, class_masks(), column.table.database.server))
 
 
+@pytest.mark.usefixtures("seconded")
 def test_classify_when_a_mask_is_set_and_taken_away(people: Cast, email: Column) -> None:
     assert effective(email) == "email"
     classify(people, email, mask="partial(2,0)")
@@ -56,6 +57,7 @@ def test_classify_when_a_mask_is_set_and_taken_away(people: Cast, email: Column)
     assert last_entry() == before
 
 
+@pytest.mark.usefixtures("seconded")
 def test_classify_when_one_column_is_said_all_of(people: Cast, email: Column) -> None:
     services.classify(
         actor=people.dana, column_id=email.pk, classification="restricted", data_class="name", mask="null"
@@ -88,6 +90,7 @@ def test_classify_when_the_mask_does_not_fit(people: Cast, mask: str, type_: str
     assert f"Masks that fit: {fitting}." in refusal.value.sentence
 
 
+@pytest.mark.usefixtures("seconded")
 def test_classify_when_the_data_class_is_unknown(people: Cast, email: Column) -> None:
     with pytest.raises(Invalid, match=r"There is no data class emial\. Did you mean email") as refusal:
         classify(people, email, data_class="emial")
@@ -125,6 +128,7 @@ def test_classify_when_it_is_a_card(people: Cast, mask: str, is_allowed: bool) -
         classify(people, number, data_class="card")
 
 
+@pytest.mark.usefixtures("seconded")
 def test_classify_when_the_column_has_a_standing_filter(people: Cast) -> None:
     region = Column.objects.get(table__database=people.shop, name="region")
     services.add_filter(actor=people.dana, table_id=region.table_id, column="region", operator="=", values=["EU"])

@@ -33,6 +33,7 @@ def add(people: Cast, table: Table, column: str = "region", operator: str = "=",
     )
 
 
+@pytest.mark.usefixtures("seconded")
 def test_add_filter_when_it_fits(people: Cast, customers: Table) -> None:
     row = add(people, customers)
     assert standing_filters(people.shop, [CUSTOMERS]) == {CUSTOMERS: [RowFilter("region", Operator.EQUAL, ("EU",))]}

@@ -81,6 +81,7 @@ def test_every_verb_when_not_a_dba(people: Cast) -> None:
     assert last_entry() is None
 
 
+@pytest.mark.usefixtures("seconded")
 def test_every_verb_when_a_dba(people: Cast) -> None:
     for call in every_verb(people):
         call(people.dana)
@@ -389,6 +390,7 @@ def test_add_database_when_it_is_there(server: Server) -> None:
     assert refusal.value.field == "slug"
 
 
+@pytest.mark.usefixtures("seconded")
 def test_change_database_when_the_environment_changes(people: Cast) -> None:
     services.change_database(
         actor=people.dana, database_id=people.shop.pk, environment="staging", description="The shop."
@@ -402,6 +404,7 @@ def test_change_database_when_the_environment_changes(people: Cast) -> None:
 # Rights --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("seconded")
 def test_set_rights_when_given_and_taken(people: Cast) -> None:
     def change(present: bool) -> bool:
         return services.set_rights(
@@ -463,6 +466,7 @@ def test_classify_when_said_again(people: Cast) -> None:
     assert last_entry() == entry
 
 
+@pytest.mark.usefixtures("seconded")
 def test_classify_when_only_the_mask_changes(people: Cast) -> None:
     """An auditor can tell from the record alone what was shown before, and what is shown since."""
     email = Column.objects.get(table__database=people.shop, name="email")

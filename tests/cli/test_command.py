@@ -18,6 +18,7 @@ from jit import portal as api
 from jit import signing_in, waiting, words
 from jit.errors import Failure
 from jit.keeping import checked
+from jit.portal import Portal
 from jit.using import environment
 from tests.cli.conftest import Ended
 from tests.cli.fake import ALICE, CREDENTIAL, Call, FakePortal, grant, page, preview, problem, request
@@ -595,6 +596,44 @@ def test_change_when_it_was_to_be_committed_and_was_not(jit: Jit, signed_in: Fak
     signed_in.answers |= {"GET /grants": page(grant()), "POST /grants/gggggggggg/change": (200, CHANGED | came)}
     assert jit("change", "shop", "update t set a = 1", "--commit").status == 1
     assert jit("change", "shop", "update t set a = 1", "--commit", "--json").status == 1
+
+
+def test_change_when_its_answer_does_not_come(jit: Jit, signed_in: FakePortal) -> None:
+    """It may be done: nobody is told to just try again."""
+
+    def breaks_off(call: Call) -> None:
+        call.handler.close_connection = True
+        call.handler.connection.shutdown(socket.SHUT_RDWR)
+
+    signed_in.answers |= {"GET /grants": page(grant()), "POST /grants/gggggggggg/change": breaks_off}
+    ended = jit("change", "shop", "update t set a = a + 1", "--commit")
+    assert ended.status == 6
+    assert "may be done" in ended.said
+    assert "/grants/gggggggggg/console/" in ended.said
+    assert "then try again" not in ended.said
+    (call,) = signed_in.asked("POST /grants/gggggggggg/change")
+    assert len(call.headers["Idempotency-Key"]) == 32
+
+
+@pytest.mark.parametrize(("running", "cancelled"), [(1, 1), (2, 0), (0, 0)])
+def test_run_when_it_is_interrupted(signed_in: FakePortal, running: int, cancelled: int) -> None:
+    """Where several run, nobody knows which: none of them is cancelled."""
+    past = [{"id": f"s{number}", "status": "running"} for number in range(running)] + [{"id": "x", "status": "done"}]
+    signed_in.answers |= {
+        "GET /grants/gggggggggg/statements": page(*past),
+        "POST /statements/s0/cancel": (200, {}),
+    }
+    portal = Portal(signed_in.url, "token")
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        portal._json = plain  # type: ignore[method-assign]
+        raise KeyboardInterrupt
+
+    plain = portal._json
+    portal._json = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        portal.run({"id": "gggggggggg"}, "query", {"sql": "select 1"})
+    assert len(signed_in.asked("POST /statements/s0/cancel")) == cancelled
 
 
 @pytest.fixture

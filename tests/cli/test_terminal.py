@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pexpect
 import pytest
+import requests
 
 from jitportal.embedded_install import psql
 from tests.cli.browser import confirm
 from tests.support.demo import ROOT, RunningDemo
+from tests.support.threads import waiting_for
 
 SECONDS = 30
 STYLE = r"(?:\x1b\[[0-9;]*m)*"
@@ -75,7 +78,9 @@ class Person:
     def live(self) -> list[Any]:
         return [grant for grant in self.asks("status")["grants"] if grant["status"] == "active"]
 
-    def takes_a_token(self) -> None:
+    @cached_property
+    def token(self) -> str:
+        """Made on the server."""
         made = subprocess.run(
             [sys.executable, "manage.py", "api_token", self.name],
             cwd=ROOT,
@@ -85,7 +90,17 @@ class Person:
             text=True,
             check=True,
         )
-        self.runs("login", "--url", self.demo.url, "--token", given=made.stdout.splitlines()[-1])
+        return made.stdout.splitlines()[-1]
+
+    def takes_a_token(self) -> None:
+        self.runs("login", "--url", self.demo.url, "--token", given=self.token)
+
+    def past(self, grant: str) -> list[Any]:
+        """Statements under a grant, newest first."""
+        address = f"{self.demo.url}/api/v1/grants/{grant}/statements"
+        answer = requests.get(address, headers={"Authorization": f"Bearer {self.token}"}, timeout=SECONDS)
+        answer.raise_for_status()
+        return answer.json()["items"]  # type: ignore[no-any-return]
 
 
 def ends(terminal: "pexpect.spawn[str]") -> int:
@@ -238,6 +253,17 @@ def test_extend_when_a_policy_approves(alice: Person) -> None:
     alice.runs("release", granted["id"])
 
 
+def stopped_is_cancelled(alice: Person, grant: str, command: str, *more: str) -> None:
+    """Ctrl-C, and the server need not go on either."""
+    terminal = alice.types(command, grant, "select pg_sleep(60)", *more)
+    waiting_for(lambda: [one for one in alice.past(grant) if one["status"] == "running"])
+    if command == "export":
+        terminal.expect("It runs")
+    terminal.sendintr()
+    assert ends(terminal) == 130
+    waiting_for(lambda: alice.past(grant)[0]["status"] == "cancelled")
+
+
 def test_query_and_export_under_a_grant(alice: Person, laptop: Laptop, tmp_path: Path) -> None:
     asked = alice.asks(
         *("request", "shop-staging", "-t", "logistics.carriers", "--level", "export", "--console"),
@@ -257,6 +283,11 @@ def test_query_and_export_under_a_grant(alice: Person, laptop: Laptop, tmp_path:
     lines = alice.runs("export", granted["id"], "select * from carriers", "-f", "jsonl").stdout.splitlines()
     assert len([json.loads(line) for line in lines]) == int(row[0])
     assert [path.name for path in tmp_path.iterdir()] == ["carriers.csv"]
+    late = alice.runs("export", granted["id"], "select 1/(id-2) from carriers", "-o", str(tmp_path / "no"), expect=5)
+    assert "division by zero" in late.stderr
+    assert not (tmp_path / "no").exists()
+    for command, more in (("query", []), ("export", ["-o", str(tmp_path / "no")])):
+        stopped_is_cancelled(alice, granted["id"], command, *more)
 
     alice.runs("release", granted["id"])
     alice.runs("query", granted["id"], "select 1", expect=7)

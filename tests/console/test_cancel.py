@@ -12,11 +12,14 @@ from apps.console.events import Event, Why
 from apps.console.models import Statement
 from apps.core import clock
 from apps.core.errors import NotFound
-from tests.console.scene import entries, failed, live
+from tests.console.scene import entries, failed, live, names, rows
+from tests.console.test_change import ended, shelf
 from tests.factories import Cast
 from tests.grants.stage import after
 from tests.support.targets import TargetServer
 from tests.support.threads import waiting_for
+
+__all__ = ["shelf"]
 
 
 class Reading:
@@ -63,6 +66,44 @@ def test_cancel_when_it_runs(people: Cast, target: TargetServer) -> None:
     assert Statement.objects.get().status == "cancelled"
     assert entries(grant, "statement.finished")[0].facts["why"] == "cancelled"
     assert console.cancel(actor=people.alice, statement_id=Statement.objects.get().pk).status == "cancelled"
+
+
+def wanted_while_it_runs(events: Any) -> list[Event]:
+    """The wish is there in time, and the statement ends well before the server hears of it."""
+    found = []
+    for event in events:
+        found.append(event)
+        if event.event == "started":
+            Statement.objects.filter(pk=event.statement).update(cancel_wanted_at=clock.now())
+    return found
+
+
+def test_cancel_when_the_statement_is_over_before_the_server_hears(people: Cast) -> None:
+    """Nothing more of the run happens: a word that comes late would meet the next statement."""
+    grant = live(people)
+    events = wanted_while_it_runs(console.run(actor=people.alice, grant_id=grant.pk, sql="SELECT 1; SELECT 2"))
+    assert names(events) == ["started", "columns", "rows", "done", "failed"]
+    assert failed(events).why is Why.CANCELLED
+    assert Statement.objects.get().status == "done"
+
+
+def test_cancel_when_a_change_is_over_before_the_server_hears(people: Cast, shelf: Any) -> None:
+    grant = live(people, level="change", tables=("stock.products",))
+    sql = "UPDATE stock.products SET title = 'new'"
+    events = wanted_while_it_runs(console.change(actor=people.alice, grant_id=grant.pk, sql=sql, commit=True))
+    assert (ended(events).committed, ended(events).why) == (False, Why.CANCELLED)
+    assert shelf() == ["old"] * 3
+
+
+def test_run_when_it_is_several_each_has_a_name_of_its_own(people: Cast) -> None:
+    """A word to cancel one of them does not meet another."""
+    grant = live(people)
+    sql = "SELECT current_setting('application_name'); SELECT current_setting('application_name')"
+    shown = rows(console.run(actor=people.alice, grant_id=grant.pk, sql=sql))
+    assert [name for (name,) in shown] == list(
+        Statement.objects.order_by("started_at").values_list("backend_name", flat=True)
+    )
+    assert shown[0] != shown[1]
 
 
 def test_cancel_when_the_server_does_not_hear(

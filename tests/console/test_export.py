@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import html
 import io
 import json
 import traceback
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from apps.console import exporting
 from apps.console import services as console
 from apps.console.errors import StatementFailed
 from apps.console.models import Statement
@@ -109,6 +111,42 @@ def test_export_when_the_error_quotes_a_value(people: Cast, grant: Any) -> None:
         for _ in made.content:
             pass
     assert "zoe" not in "".join(traceback.format_exception(failure.value))
+
+
+@pytest.mark.parametrize("file_format", ["csv", "jsonl"])
+def test_export_when_it_fails_before_anything_was_sent(people: Cast, grant: Any, file_format: str) -> None:
+    """It can still be answered, and is: no file is begun."""
+    sql = "SELECT 10 / (n - 5) FROM generate_series(1, 10) n"
+    with pytest.raises(StatementFailed, match="division by zero"):
+        console.export(actor=people.alice, grant_id=grant.pk, sql=sql, file_format=file_format)
+    answer = signed_in(people.alice).post(f"/grants/{grant.pk}/console/export/", {"sql": sql})
+    assert "division by zero" in answer.content.decode()
+    assert sql in html.unescape(answer.content.decode())
+    assert {row.status for row in Statement.objects.all()} == {"failed"}
+
+
+def test_export_when_it_fails_after_somebody_was_answered(
+    people: Cast, grant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads what is said then but a log, where values do not belong."""
+    monkeypatch.setattr(exporting, "_ANSWERED_AFTER", 0.0)
+    made = console.export(
+        actor=people.alice, grant_id=grant.pk, sql="SELECT ('zoe' || n)::int FROM generate_series(1, 2) n"
+    )
+    with pytest.raises(StatementFailed) as failure:
+        list(made.content)
+    assert "zoe" not in "".join(traceback.format_exception(failure.value))
+
+
+def test_export_when_rows_are_slow(people: Cast, grant: Any) -> None:
+    """What has come goes on, so that whoever waits sees it run."""
+    sql = "SELECT n, pg_sleep(CASE n WHEN 3 THEN 5 ELSE 0 END) FROM generate_series(1, 3) n"
+    made = console.export(actor=people.alice, grant_id=grant.pk, sql=sql)
+    assert next(made.content) == b""
+    waiting = Statement.objects.get()
+    assert (waiting.status, waiting.rows) == ("running", 0)
+    assert b"".join(made.content) == b'n,pg_sleep\n1,""\n2,""\n3,""\n'
+    assert Statement.objects.get().rows == 3
 
 
 def test_export_when_its_end_could_not_be_told(people: Cast, grant: Any) -> None:

@@ -1,6 +1,7 @@
 """Reading in the console: what comes back, what is cut, and what the record says."""
 
 import pytest
+from psycopg import sql
 
 from apps.audit.services import disclosed_texts
 from apps.catalog.models import Database
@@ -49,6 +50,27 @@ def test_run_when_values_are_odd(people: Cast, sql: str, shown: tuple[str | None
     grant = live(people)
 
     assert rows(console.run(actor=people.alice, grant_id=grant.pk, sql=sql)) == [shown]
+
+
+def test_run_when_somebody_has_made_the_type(people: Cast, target: TargetServer) -> None:
+    """Its name is asked for by another connection, and where that is not let in it goes without."""
+    grant = live(people, tables=("stock.products",))
+    asked = "SELECT 'glad'::stock.mood AS one, ARRAY['sad']::stock.mood[] AS more, 3 AS n"
+    with target.admin(grant.database.datname) as admin:
+        admin.execute("CREATE TYPE stock.mood AS ENUM ('glad', 'sad')")
+    try:
+        events = list(console.run(actor=people.alice, grant_id=grant.pk, sql=asked))
+        assert columns(events) == [("one", "mood"), ("more", "mood[]"), ("n", "integer")]
+        assert rows(events) == [("glad", "{sad}", "3")]
+
+        with target.admin() as admin:
+            admin.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 1").format(sql.Identifier(grant.login)))
+        events = list(console.run(actor=people.alice, grant_id=grant.pk, sql=asked))
+        assert [kind.split()[0] for _, kind in columns(events)] == ["type", "type", "integer"]
+        assert rows(events) == [("glad", "{sad}", "3")]
+    finally:
+        with target.admin(grant.database.datname) as admin:
+            admin.execute("DROP TYPE stock.mood")
 
 
 def test_run_when_it_is_several(people: Cast) -> None:

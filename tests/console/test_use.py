@@ -2,6 +2,7 @@
 
 import pytest
 
+from apps.console import kept
 from apps.console import services as console
 from apps.grants import services as grants
 from apps.grants.sessions import use_in_words
@@ -29,6 +30,7 @@ def test_tell_use_when_a_statement_was_run(people: Cast) -> None:
 def test_tell_use_when_the_access_has_ended_meanwhile(people: Cast) -> None:
     grant = scene.live(people)
     scene.rows(console.run(actor=people.alice, grant_id=grant.pk, sql="SELECT 1"))
+    kept.close_all()  # nothing is seen
     grants.release(actor=people.alice, grant_id=grant.pk)
     grants.end_due(server_id=grant.server_id)
     assert console.tell_use() == 1

@@ -115,7 +115,10 @@ def prepared(server: TargetServer) -> Iterator[Shop]:
 
 def _forget_roles(server: TargetServer) -> None:
     with server.admin() as admin:
-        mine = "SELECT rolname FROM pg_roles WHERE rolname ~ '^(jit_|jitscope_|owner_shop_|jitportal_graveyard_)'"
+        mine = (
+            "SELECT rolname FROM pg_roles WHERE rolname ~ '^(jit_|jitscope_|owner_shop_|jitportal_graveyard_)'"
+            " OR shobj_description(oid, 'pg_authid') LIKE 'jitportal portal=% login=%'"  # renamed since
+        )
         for (role,) in admin.execute(mine).fetchall():
             with contextlib.suppress(psycopg.Error):
                 admin.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))

@@ -43,7 +43,7 @@ def test_bootstrap_sql_when_tables_come_later(engine: PostgresEngine, shop: Shop
     """Default privileges hold for each role that owns something, not only for who ran the script."""
     owner = f"owner_{shop.database}"
     shop.run(f"SET ROLE {owner}; CREATE TABLE sales.later (id serial)")
-    later = replace(ORDERS, name="later")
+    later = ORDERS._replace(name="later")
     assert engine.open_login(shop.target, a_spec(shop, later))
 
 
@@ -52,16 +52,16 @@ def test_bootstrap_sql_when_only_some_schemas_are_named(engine: PostgresEngine, 
     newest.run("CREATE SCHEMA a; CREATE SCHEMA b; CREATE TABLE a.t (); CREATE TABLE b.t ()", database=other)
     newest.bootstrap(other, schemas={other: ["a"]})
     there = replace(newest, database=other)
-    assert engine.open_login(newest.target, a_spec(there, replace(ORDERS, schema="a", name="t")))
+    assert engine.open_login(newest.target, a_spec(there, ORDERS._replace(schema="a", name="t")))
     with pytest.raises(Refused, match="cannot give"):
-        engine.open_login(newest.target, a_spec(there, replace(ORDERS, schema="b", name="t")))
+        engine.open_login(newest.target, a_spec(there, ORDERS._replace(schema="b", name="t")))
     newest.server.drop_database(other)
 
 
 def test_open_login_when_a_schema_is_newer_than_the_bootstrap(engine: PostgresEngine, shop: Shop) -> None:
     """The SQL in the sentence is all that its administrator has to run."""
     shop.run('CREATE SCHEMA "Odd.Name"; CREATE TABLE "Odd.Name"."T" ()')
-    spec = a_spec(shop, replace(ORDERS, schema="Odd.Name", name="T"))
+    spec = a_spec(shop, ORDERS._replace(schema="Odd.Name", name="T"))
     with pytest.raises(Refused) as refusal:
         engine.open_login(shop.target, spec)
     sentence = refusal.value.sentence

@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager, suppress
 import psycopg
 import pytest
 
-from apps.engines.base import TargetUnavailable
+from apps.console import kept
+from apps.engines.base import Target, TargetUnavailable
 from apps.engines.postgresql.running import Session
 from apps.engines.running import Caps, Finish, TooLarge
 
@@ -121,6 +122,20 @@ def test_execute_when_the_server_is_silent() -> None:
 
     with session(says, seconds=1) as made, pytest.raises(TimeIsUp):
         list(made.execute("SELECT 1", CAPS))
+
+
+def test_keep_when_the_server_does_not_take_back_what_ran() -> None:
+    """The person has their answer, and is not held up by what comes after it."""
+
+    def says_nothing(client: socket.socket) -> None:
+        while client.recv(10_000):
+            pass
+
+    nowhere = Target(host="127.0.0.1", port=1, user="x", password="x", portal_id="x")
+    with session(says_nothing) as hostile:
+        kept.keep((nowhere, "x"), hostile)
+        assert not hostile.is_quiet()
+    assert kept.take((nowhere, "x")) is None
 
 
 def test_execute_when_columns_are_more_than_there_can_be() -> None:

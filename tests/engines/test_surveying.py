@@ -16,6 +16,7 @@ from apps.engines.postgresql.connect import session
 from apps.engines.postgresql.roles import make_lock, take_turn
 from tests.engines.conftest import CUSTOMERS, ORDERS, PASSWORD, PORTAL, Shop, a_spec
 from tests.engines.viewing import MASKS, PEOPLE, a_view_spec, make_crm, viewed
+from tests.support.threads import waiting_for
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +77,7 @@ def test_survey_tells_logins_again_when(engine: PostgresEngine, shop: Shop, chan
         again = engine.survey(shop.target, before.digest)
     assert (again.logins, again.digest) == (None, before.digest)
     assert [role for role, _ in again.scope_roles] == [scope_role]
+    waiting_for(lambda: of(looked(engine, shop), spec.login).sessions == 0)  # a server takes its time to let go
 
     shop.run(*CHANGES[change].format(spec.login).split("; "))
 

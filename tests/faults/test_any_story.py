@@ -46,7 +46,7 @@ from tests.support.targets import TargetServer
 pytestmark = pytest.mark.django_db(transaction=True)
 
 _SETTINGS = settings(
-    max_examples=200 if SOAK else 12,
+    max_examples=50 if SOAK else 12,
     stateful_step_count=60 if SOAK else 25,
     deadline=None,
     database=None,
@@ -153,7 +153,7 @@ class Story(RuleBasedStateMachine):
         """carol leaves, or comes back."""
         carol = self._person("carol")
         change = accounts.deactivate if carol.is_active else accounts.reactivate
-        change(actor=self._person("dana"), user=carol, reason="A story.")
+        change(actor="operator", user=carol, reason="A story.")  # back in takes two, or the operator
 
     # What the portal does --------------------------------------------------------------------------------------------
 

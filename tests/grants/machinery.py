@@ -65,8 +65,7 @@ def nothing_remembered(target: TargetServer) -> Iterator[None]:
 
 def _forget(target: TargetServer) -> None:
     continuity.memory.forget()
-    with target.admin() as admin:
-        admin.execute("DROP ROLE IF EXISTS jitportal_memory")
+    target.forget_the_record()
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 60) -> None:

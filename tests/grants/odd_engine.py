@@ -37,7 +37,14 @@ class OddEngine(PostgresEngine):
     before_extend: Callable[[], None] = _nothing
     after_extend: Callable[[], None] = _nothing
     change: Callable[[Opened], Opened] = lambda opened: opened
+    before_password: Callable[[], None] = _nothing
+    after_password: Callable[[], None] = _nothing
     again: bool = False
+
+    def set_own_password(self, target: Target, verifier: str) -> None:
+        self._happen("before_password")
+        super().set_own_password(target, verifier)
+        self._happen("after_password")
 
     def open_login(self, target: Target, spec: LoginSpec) -> Opened:
         self._happen("before_open")

@@ -8,6 +8,7 @@ import psycopg
 from apps.accounts.models import User
 from apps.approvals.services import approve
 from apps.audit import services as audit
+from apps.core import clock
 from apps.grants import services
 from apps.grants.models import Grant
 from apps.grants.states import GrantStatus
@@ -62,6 +63,11 @@ def connected(grant: Grant) -> psycopg.Connection[Any]:
     """The holder's own client, with the credential that the portal shows."""
     url = services.credential(actor=grant.holder, grant_id=grant.pk).url
     return psycopg.connect(url, autocommit=True, connect_timeout=10)
+
+
+def until_next(width: timedelta) -> timedelta:
+    """From now until a span of `width` begins: looks that follow are in one span, however slow they are."""
+    return width - timedelta(seconds=clock.now().timestamp() % width.total_seconds())
 
 
 def after(grant: Grant) -> timedelta:

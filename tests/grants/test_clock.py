@@ -22,7 +22,7 @@ from tests.grants.conftest import LeftBehind
 from tests.grants.crowd import crowd
 from tests.grants.machinery import asked_for, running, wait_until, work_off
 from tests.grants.odd_engine import LOST, OddEngine, fails, put_in
-from tests.grants.stage import active, after, approved, now_in, queued
+from tests.grants.stage import active, after, approved, now_in, queued, until_next
 from tests.support.portal import PortalDatabase
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -138,11 +138,13 @@ def test_look_asks_for_what_somebody_wanted_when_they_did(people: Cast) -> None:
 def test_look_asks_for_a_look_at_sessions_when_there_is_a_live_grant(people: Cast) -> None:
     grant = active(people.alice)
     ticking = Rounds()
-    ticking.look()
-    ticking.look()
+    within = until_next(due.LOOK_EVERY)
+    with clock.shifted(within):
+        ticking.look()
+        ticking.look()
     assert asked_for(Task.LOOK_AT_SESSIONS) == [(grant.server_id,)]
 
-    with clock.shifted(due.LOOK_EVERY):
+    with clock.shifted(within + due.LOOK_EVERY):
         ticking.look()
 
     assert len(asked_for(Task.LOOK_AT_SESSIONS)) == 2

@@ -18,7 +18,7 @@ from tests.factories import Cast, fresh
 from tests.grants.machinery import asked_for, work_off
 from tests.grants.odd_engine import put_in
 from tests.grants.shelf import Fault, Shelf
-from tests.grants.stage import active, now_in, queued, told
+from tests.grants.stage import active, now_in, queued, told, until_next
 from tests.support.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -165,21 +165,24 @@ def test_check_drift_tells_once_when_two_workers_look_at_once(people: Cast, shel
     assert len(found(grant)) == 1
 
 
+@pytest.mark.usefixtures("seconded")
 def test_look_asks_for_a_check_when_it_is_time_and_when_the_catalog_has_changed(people: Cast, shelf: Shelf) -> None:
     ticking = Rounds()
     ticking.look()
     assert asked_for(Task.CHECK_DRIFT) == []
     grant = active(people.alice)
-    for _ in range(2):
-        ticking.look()
-    assert asked_for(Task.CHECK_DRIFT) == [(grant.server_id,)]
+    within = until_next(due.DRIFT_EVERY)
+    with clock.shifted(within):
+        for _ in range(2):
+            ticking.look()
+        assert asked_for(Task.CHECK_DRIFT) == [(grant.server_id,)]
 
-    column = Column.objects.get(table__database=people.shop, name="region")
-    classify_many(actor=fresh(people.dana), column_ids=[column.pk], classification="internal")
-    for _ in range(2):
-        ticking.look()
-    assert len(asked_for(Task.CHECK_DRIFT)) == 2
+        column = Column.objects.get(table__database=people.shop, name="region")
+        classify_many(actor=fresh(people.dana), column_ids=[column.pk], classification="internal")
+        for _ in range(2):
+            ticking.look()
+        assert len(asked_for(Task.CHECK_DRIFT)) == 2
 
-    with clock.shifted(due.DRIFT_EVERY + timedelta(seconds=1)):
+    with clock.shifted(within + due.DRIFT_EVERY):
         ticking.look()
     assert len(asked_for(Task.CHECK_DRIFT)) == 3

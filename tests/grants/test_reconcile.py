@@ -31,7 +31,7 @@ from tests.factories import Cast, ServerFactory, fresh
 from tests.grants.conftest import TABLES, LeftBehind, prepare
 from tests.grants.machinery import asked_for, work_off
 from tests.grants.odd_engine import OddEngine, put_in
-from tests.grants.stage import active, connected, now_in, queued, told
+from tests.grants.stage import active, connected, now_in, queued, told, until_next
 from tests.support.people import signed_in
 from tests.support.targets import TargetServer, versions
 
@@ -525,17 +525,19 @@ def test_look_asks_for_a_comparison_when_nothing_is_granted_any_more_but_somebod
 
 def test_look_asks_for_a_comparison_each_minute_and_when_wanted(people: Cast, server: Server) -> None:
     ticking = Rounds()
-    for _ in range(2):
-        ticking.look()
-    assert len(asked_for(Task.RECONCILE)) == 1
-    want_reconcile(actor=fresh(people.dana), server_id=server.pk)
-    for _ in range(2):
-        ticking.look()
-    assert len(asked_for(Task.RECONCILE)) == 2
-    work_off(Cluster.BULK)
+    within = until_next(due.RECONCILE_EVERY)
+    with clock.shifted(within):
+        for _ in range(2):
+            ticking.look()
+        assert len(asked_for(Task.RECONCILE)) == 1
+        want_reconcile(actor=fresh(people.dana), server_id=server.pk)
+        for _ in range(2):
+            ticking.look()
+        assert len(asked_for(Task.RECONCILE)) == 2
+        work_off(Cluster.BULK)
     server.refresh_from_db()
     assert server.reconcile_wanted_at is None
-    with clock.shifted(due.RECONCILE_EVERY):
+    with clock.shifted(within + due.RECONCILE_EVERY):
         ticking.look()
     assert len(asked_for(Task.RECONCILE)) == 1
 

@@ -212,6 +212,7 @@ def test_retire_does_not_believe_it_when_a_server_answers_and_lets_nobody_in(peo
     assert "It answers" in server(people).retire_problem
 
 
+@pytest.mark.usefixtures("seconded")
 def test_change_server_refuses_to_leave_when_somebody_has_access_there(people: Cast, shelf: Shelf) -> None:
     """On another machine the login is absent, and that would be read back as the proof of its end."""
     grant = active(people.alice)

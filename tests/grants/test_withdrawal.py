@@ -141,6 +141,7 @@ def test_look_ends_what_shows_more_when_a_mask_is_stricter_by_now(people: Cast, 
     assert "sales.customers.email has the mask hidden, not email" in now_in(grant, GrantStatus.ENDING).end_reason
 
 
+@pytest.mark.usefixtures("seconded")
 def test_look_leaves_it_when_the_mask_shows_more_by_now(people: Cast, shelf: Shelf) -> None:
     save_data_class(actor=fresh(people.dana), name="email", mask="hidden")
     grant = live(people)
@@ -156,6 +157,7 @@ def test_look_leaves_it_when_what_is_masked_by_now_was_approved_to_be_shown(peop
     now_in(grant, GrantStatus.ACTIVE)
 
 
+@pytest.mark.usefixtures("seconded")
 def test_look_leaves_it_when_a_column_is_declassified(people: Cast, shelf: Shelf) -> None:
     grant = live(people)
     classify(people, "customers", "email", classification="internal")

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 LOOK = (
     "import json, os; from jitportal import settings;"
     "print(json.dumps({'user': settings.DATABASES['default']['USER'], 'owner': 'owner' in settings.DATABASES,"
+    "'signing': bool(settings.SIGNING_KEY_FILE),"
     "'ring': bool(settings.GRANT_PASSWORD_RING), 'manager': bool(settings.MANAGER_PRIVATE_KEY),"
     "'sso': bool(settings.SOCIALACCOUNT_PROVIDERS['openid_connect']['APPS'][0]['secret']),"
     "'port': settings.DATABASES['default']['PORT'], 'url': settings.BASE_URL}))"
@@ -39,21 +40,21 @@ def seen_by(environment: Environment, process: str) -> dict[str, object]:
     ("process", "user", "held"),
     [
         ("web", "jitportal_web", {"ring", "sso"}),
-        ("worker", "jitportal_worker", {"ring", "manager"}),
+        ("worker", "jitportal_worker", {"ring", "manager", "signing"}),
         ("clock", "jitportal_worker", set()),
-        ("operator", "jitportal_worker", {"owner", "ring", "manager"}),
+        ("operator", "jitportal_worker", {"owner", "ring", "manager", "signing"}),
     ],
 )
 def test_write_when_a_process_reads_it(environment: Environment, process: str, user: str, held: set[str]) -> None:
     seen = seen_by(environment, process)
     assert seen["user"] == user
-    assert {name for name in ("owner", "ring", "manager", "sso") if seen[name]} == held
+    assert {name for name in ("owner", "ring", "manager", "signing", "sso") if seen[name]} == held
     assert (seen["port"], seen["url"]) == (54321, "http://127.0.0.1:8123")
 
 
 def test_write_when_others_look_at_the_files(environment: Environment) -> None:
     files = [path for path in environment.folder.iterdir() if path.is_file()]
-    assert len(files) == 6
+    assert len(files) == 7
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
 

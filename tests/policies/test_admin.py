@@ -37,6 +37,7 @@ def dana(people: Cast) -> Client:
     return signed_in(people.dana)
 
 
+@pytest.mark.usefixtures("seconded")
 def test_rule_is_added_by_the_verb_when_the_form_is_sent(people: Cast, dana: Client) -> None:
     answer = dana.post(ADD, RULE)
 
@@ -54,6 +55,7 @@ def test_rule_is_added_by_the_verb_when_the_form_is_sent(people: Cast, dana: Cli
     assert rules[0].unmask_classes == {"card", "email"}
 
 
+@pytest.mark.usefixtures("seconded")
 def test_rule_shows_what_it_says_when_opened_and_saved_again(dana: Client) -> None:
     dana.post(ADD, RULE)
     rule = Rule.objects.get(position=1)
@@ -101,6 +103,7 @@ def test_rule_list_says_what_rules_do_when_looked_at(dana: Client) -> None:
     assert "unmasking card" in page
 
 
+@pytest.mark.usefixtures("seconded")
 def test_rule_is_removed_when_the_action_is_chosen(dana: Client) -> None:
     rule = Rule.objects.get(position=1)
 

@@ -587,3 +587,23 @@ def test_facts_of_before_there_were_emergencies_are_of_none() -> None:
     for name in ("break_glass", "break_glass_minutes"):
         del stored[name]
     assert Facts(**stored) == FACTS
+
+
+def test_evaluate_when_they_widened_access_lately_asks_security_after_all_others() -> None:
+    lately = replace(FACTS, widened_lately=True)
+
+    assert evaluate(lately, [YES], 1).steps == (SECURITY,)
+    assert evaluate(lately, [RuleData(name="peer", steps=(PEER,))], 1).steps == (PEER, SECURITY)
+    assert evaluate(lately, [RuleData(name="both", steps=(SECURITY, PEER))], 1).steps == (SECURITY, PEER)
+    assert evaluate(lately, [NO], 1).outcome is Outcome.DENY
+    assert evaluate(lately, [], 1).steps == STRICTEST
+    assert "widened_lately" in {factor.name for factor in assess(lately).factors}
+
+
+@given(facts, st.lists(st.sampled_from([YES, NO, RuleData(name="peer", steps=(PEER,))]), max_size=3))
+def test_evaluate_never_says_yes_at_once_when_they_widened_access_lately(given: Facts, rules: list[RuleData]) -> None:
+    lately = replace(given, widened_lately=True, break_glass=False)
+    verdict = evaluate(lately, rules, 1)
+    assert verdict.outcome is not Outcome.APPROVE
+    if verdict.outcome is Outcome.ROUTE:
+        assert SECURITY.key in {step.key for step in verdict.steps}

@@ -43,6 +43,7 @@ def test_ensure_default_rules_makes_version_1_when_there_is_none() -> None:
     assert changes()[0]["policy"] == PolicyVersion.objects.get().rules  # the record alone tells what was in force
 
 
+@pytest.mark.usefixtures("seconded")
 def test_ensure_default_rules_changes_nothing_when_there_is_a_policy(people: Cast) -> None:
     save_rule(actor=people.dana, rule_id=None, **STAGING_YES)
 
@@ -50,6 +51,7 @@ def test_ensure_default_rules_changes_nothing_when_there_is_a_policy(people: Cas
     assert names() == ["staging"]
 
 
+@pytest.mark.usefixtures("seconded")
 def test_save_rule_makes_a_version_and_an_entry_when_a_rule_is_added(people: Cast) -> None:
     rule = save_rule(actor=people.dana, rule_id=None, **STAGING_YES)
 
@@ -60,6 +62,7 @@ def test_save_rule_makes_a_version_and_an_entry_when_a_rule_is_added(people: Cas
     assert (entry["change"], entry["rule"], entry["content"]["name"]) == ("added", rule.pk, "staging")
 
 
+@pytest.mark.usefixtures("seconded")
 def test_save_rule_keeps_old_versions_when_a_rule_changes(people: Cast) -> None:
     rule = save_rule(actor=people.dana, rule_id=None, **STAGING_YES)
     save_rule(actor=people.dana, rule_id=rule.pk, max_minutes=30)
@@ -68,6 +71,7 @@ def test_save_rule_keeps_old_versions_when_a_rule_changes(people: Cast) -> None:
     assert current_rules()[0] == 2
 
 
+@pytest.mark.usefixtures("seconded")
 def test_save_rule_moves_the_others_when_a_position_is_given(people: Cast) -> None:
     for name in "abc":
         save_rule(actor=people.dana, rule_id=None, name=name, outcome="deny")
@@ -79,6 +83,7 @@ def test_save_rule_moves_the_others_when_a_position_is_given(people: Cast) -> No
     assert list(Rule.objects.values_list("position", flat=True)) == [1, 2, 3, 4]
 
 
+@pytest.mark.usefixtures("seconded")
 def test_save_rule_leaves_a_rule_out_when_it_is_switched_off(people: Cast) -> None:
     rule = save_rule(actor=people.dana, rule_id=None, **STAGING_YES)
     save_rule(actor=people.dana, rule_id=rule.pk, is_active=False)
@@ -122,6 +127,7 @@ def test_save_rule_names_the_field_when_it_cannot_be_meant(people: Cast, fields:
     assert not PolicyVersion.objects.exists()
 
 
+@pytest.mark.usefixtures("seconded")
 def test_save_rule_refuses_when_the_name_is_taken(people: Cast) -> None:
     save_rule(actor=people.dana, rule_id=None, **STAGING_YES)
 
@@ -130,6 +136,7 @@ def test_save_rule_refuses_when_the_name_is_taken(people: Cast) -> None:
     assert refusal.value.field == "name"
 
 
+@pytest.mark.usefixtures("seconded")
 def test_save_rule_takes_a_group_when_it_exists_or_is_a_duty(people: Cast) -> None:
     steps = [{"kind": "group", "group": group, "needed": 1} for group in ("web-team", "security")]
     save_rule(actor=people.dana, rule_id=None, name="ask", outcome="route", steps=steps)
@@ -137,6 +144,7 @@ def test_save_rule_takes_a_group_when_it_exists_or_is_a_duty(people: Cast) -> No
     assert [step.group for step in current_rules()[1][0].steps] == ["web-team", "security"]
 
 
+@pytest.mark.usefixtures("seconded")
 def test_save_rule_takes_data_classes_and_data_owners_when_they_are_known(people: Cast) -> None:
     steps = [{"kind": "data_owner", "group": None, "needed": 2}]
     save_rule(
@@ -148,6 +156,7 @@ def test_save_rule_takes_data_classes_and_data_owners_when_they_are_known(people
     assert [(step.key, step.needed) for step in rule.steps] == [("data_owner", 2)]
 
 
+@pytest.mark.usefixtures("seconded")
 def test_current_rules_reads_a_version_when_it_is_older_than_data_classes(people: Cast) -> None:
     save_rule(actor=people.dana, rule_id=None, **STAGING_YES)
     version = PolicyVersion.objects.get()
@@ -158,6 +167,7 @@ def test_current_rules_reads_a_version_when_it_is_older_than_data_classes(people
     assert (rule.problem, rule.unmask_classes) == ("", frozenset())
 
 
+@pytest.mark.usefixtures("seconded")
 def test_remove_rule_makes_a_version_when_a_rule_goes(people: Cast) -> None:
     rule = save_rule(actor=people.dana, rule_id=None, **STAGING_YES)
     remove_rule(actor=people.dana, rule_id=rule.pk)

@@ -14,7 +14,7 @@ from tests.support.people import signed_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PAGES = ["home", "ask", "inbox", "requests", "grants", "notifications", "record", "record_csv", "ask_tables"]
+PAGES = ["home", "ask", "inbox", "requests", "grants", "notifications", "record", "record_csv", "ask_tables", "reports"]
 CSP_WORDS = ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"]
 
 

@@ -80,7 +80,13 @@ def health(client: Client, **headers: str) -> dict[str, Any]:
 def test_healthz_tells_counts_alone_when_a_stranger_asks(trouble: Server, token: str) -> None:
     for client, headers in ((Client(), {}), (Client(), {"Authorization": "Bearer guess"})):
         detail = health(client, **headers)
-        assert detail == {"late_grants": 1, "unreachable_servers": 1, "queues": {"access": 4, "bulk": 0}}
+        assert detail == {
+            "late_grants": 1,
+            "unreachable_servers": 1,
+            "queues": {"access": 4, "bulk": 0},
+            "record_breaks": 0,
+            "anchors_behind": 0,
+        }
 
 
 @pytest.mark.parametrize("who", ["alice", "audrey"])

@@ -10,6 +10,7 @@ from django.test import Client
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.portal.telling import _ACTS
+from apps.requests import services as requests
 from tests.factories import Cast
 from tests.support.pages import ask
 from tests.support.people import listening, signed_in
@@ -113,3 +114,23 @@ def test_verify_record_says_that_it_is_whole(people: Cast, audrey: Client, monke
 def test_every_action_has_words_of_its_own() -> None:
     """The record is never told in the words of the code."""
     assert set(Action) == set(_ACTS)
+
+
+def test_filter_record_by_database_finds_what_its_requests_lead_to(people: Cast, audrey: Client) -> None:
+    row = ask(people.alice, reason="On shop")
+    requests.cancel(actor=people.alice, request_id=row.pk, comment="Never mind")
+    for name in ("shop", row.database.audit_id):
+        page = audrey.get(f"/record/?database={name}&subject={row.pk}").content.decode()
+        assert "On shop" in page
+        assert "Never mind" in page  # although that entry names no database
+        assert f"database={name.replace(':', '%3A')}" in page  # the CSV and the next page keep it
+    assert "On shop" not in audrey.get(f"/record/?database=database:other&subject={row.pk}").content.decode()
+    rows = list(csv.DictReader(io.StringIO(audrey.get("/record/trail.csv?database=shop").getvalue().decode())))
+    assert {"On shop", ""} <= {row["reason"] for row in rows}
+    assert not [row for row in rows if row["action"].startswith("record.")]
+
+
+def test_filter_record_by_database_when_none_is_called_so_says_it(people: Cast, audrey: Client) -> None:
+    answer = audrey.get("/record/?database=shopp")
+    assert answer.status_code == 422
+    assert "No database here is called shopp." in answer.content.decode()

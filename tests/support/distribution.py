@@ -7,8 +7,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-# A whole portal is dear to start, so the tests that share one go to one process.
-_SHARE_A_DEMO = ("tests/browser", "tests/story", "tests/cli")
+# A whole portal is dear to start, so tests share one, in one process; much of their time they wait, so there are two.
+_SHARE_A_DEMO = {"tests/browser": "a demo in the browser", "tests/story": "a demo", "tests/cli": "a demo"}
 _VERSION = re.compile(r"\[(pg\d+)")
 # What waits for people's minutes to pass goes first, then what takes longest: so no process is left with a long file
 # while the others have ended.
@@ -32,8 +32,8 @@ def unit(nodeid: str) -> str:
     made once.
     """
     path, _, test = nodeid.partition("::")
-    if str(PurePosixPath(path).parent) in _SHARE_A_DEMO:
-        return "a demo"
+    if demo := _SHARE_A_DEMO.get(str(PurePosixPath(path).parent)):
+        return demo
     version = _VERSION.search(test)
     return f"{path} {version[1]}" if version else path
 

@@ -20,6 +20,9 @@ class TargetServer:
     cluster: Cluster
     _numbers: itertools.count = field(default_factory=lambda: itertools.count(1), repr=False)  # type: ignore[type-arg]
 
+    def __post_init__(self) -> None:
+        _made.append(self)
+
     @property
     def version(self) -> int:
         return self.cluster.version
@@ -60,10 +63,25 @@ class TargetServer:
             admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(sql.Identifier(name), how))
         return name
 
+    def forget_the_record(self) -> None:
+        """Take away what a portal left here of its record, by which it would know that it has lost some."""
+        with self.admin() as admin:
+            admin.execute("DROP ROLE IF EXISTS jitportal_memory")
+
     def drop_database(self, name: str) -> None:
         """Drop it and cut whoever is connected."""
         with self.admin() as admin:
             admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+_made: list[TargetServer] = []
+
+
+def forget_the_record() -> None:
+    """A record that begins anew has never been on any of these servers."""
+    for server in _made:
+        if server.cluster.running:
+            server.forget_the_record()
 
 
 def versions() -> list[int]:

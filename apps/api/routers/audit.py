@@ -7,14 +7,17 @@ from django.http import HttpRequest
 from ninja import Query, Router
 
 from apps.accounts.models import TokenScope, User
-from apps.accounts.roles import is_auditor
+from apps.accounts.roles import is_auditor, is_dba, is_security
 from apps.api.auth import Token, user_of
 from apps.api.paging import MAX_LIMIT
 from apps.api.represent import moment
-from apps.api.schemas import CheckpointOut, EntryPage
+from apps.api.schemas import BreakOut, BreakPage, CheckpointOut, EntryPage, ReasonIn
 from apps.audit import services as audit
 from apps.audit import trail
+from apps.audit.models import RecordBreak
+from apps.audit.signing import facts_of, open_breaks
 from apps.core.errors import NotAllowed
+from apps.grants import record_break
 
 router = Router(tags=["audit"])
 
@@ -45,9 +48,29 @@ def entries(
 
 @router.get("/audit/checkpoint", response=CheckpointOut, auth=Token(TokenScope.AUDIT))
 def checkpoint(request: HttpRequest) -> dict[str, Any]:
-    """Size and head of the record."""
+    """The newest signed checkpoint: `note`, and the size and the hash that it signs."""
     audit.read_recorded(_auditor(request).audit_id)
-    return dict(trail.checkpoint())
+    return dict(trail.signed_checkpoint())
+
+
+@router.get("/audit/breaks", response=BreakPage, auth=Token(TokenScope.READ))
+def breaks(request: HttpRequest) -> dict[str, Any]:
+    """Open ones, while which nothing is signed: for auditors, administrators of databases and security."""
+    user = user_of(request)
+    if not (is_auditor(user) or is_dba(user) or is_security(user)):
+        raise NotAllowed("Breaks of the record are for auditors, database administrators and security.")
+    return {"items": [_break(found) for found in open_breaks()], "next": None}
+
+
+@router.post("/audit/breaks/{break_id}/confirm", response=BreakOut, auth=Token(TokenScope.APPROVE))
+def confirm_break(request: HttpRequest, break_id: str, body: ReasonIn) -> dict[str, Any]:
+    """Be the second of two: after the operator has proposed it on the server, in another person's name."""
+    return _break(record_break.confirm(actor=user_of(request), break_id=break_id, reason=body.reason))
+
+
+def _break(found: RecordBreak) -> dict[str, Any]:
+    said = {"id": found.pk, "found_at": moment(found.found_at), "proposed": bool(record_break.proposed_by(found))}
+    return said | facts_of(found)
 
 
 def _auditor(request: HttpRequest) -> User:

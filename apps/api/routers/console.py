@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from ninja import Router
+from ninja import Header, Router
 
 from apps.accounts.models import TokenScope
 from apps.accounts.signing import address_of
@@ -73,10 +73,17 @@ def export(
 
 
 @router.post("/grants/{grant_id}/change", response=ChangeOut, auth=Token(TokenScope.USE))
-def change(request: HttpRequest, response: HttpResponse, grant_id: str, body: ChangeIn) -> dict[str, Any]:
+def change(
+    request: HttpRequest,
+    response: HttpResponse,
+    grant_id: str,
+    body: ChangeIn,
+    idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=40)] = None,
+) -> dict[str, Any]:
     """Run statements in one transaction, at level change: to try them out, or with `commit` for good.
 
-    It is rolled back where one fails, and where the number of affected rows is not `expected_rows`.
+    It is rolled back where one fails, and where the number of affected rows is not `expected_rows`. With the same
+    Idempotency-Key it is refused (409): it has run, and the history says what became of it.
     """
     response["Cache-Control"] = "no-store"
     run = console.change(
@@ -86,6 +93,7 @@ def change(request: HttpRequest, response: HttpResponse, grant_id: str, body: Ch
         commit=body.commit,
         expected_rows=body.expected_rows,
         address=address_of(request),
+        once=idempotency_key,
     )
     return _changed(run)
 

@@ -1,17 +1,18 @@
 """What roles hold and what leaks to them, from a target's catalogs: for one login (proof) or thousands (drift)."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from apps.engines.base import Level, LoginSpec, Scope, TableName
-from apps.engines.postgresql.connect import Connection
-from apps.engines.postgresql.queries import query
+from apps.engines.postgresql.connect import Connection, ask
+from apps.engines.postgresql.queries import oid_array, query, text_array
 
 PUBLIC = 0
 SHOWN = 8
@@ -35,9 +36,8 @@ class Identity:
     attributes: frozenset[tuple[str, str]]  # (SUPERUSER …, which role has it)
 
 
-@dataclass(frozen=True)
-class Held:
-    """A row of sql/held.sql; `object` is the quoted name."""
+class Held(NamedTuple):
+    """A row of sql/held.sql, in its order; `object` is the quoted name. There may be thousands."""
 
     kind: str
     schema: str
@@ -49,9 +49,8 @@ class Held:
     privileges: list[str]
 
 
-@dataclass(frozen=True, order=True)
-class Right:
-    """One privilege on one thing through one role; relations of every kind are tables here."""
+class Right(NamedTuple):
+    """One privilege on one thing through one role; relations of every kind are tables here. There may be thousands."""
 
     kind: str
     schema: str
@@ -139,7 +138,7 @@ class Start:
 def identities(connection: Connection, logins: Sequence[str]) -> dict[str, Identity]:
     """Those of the logins that are there. There may be thousands, and few roles that they share."""
     found = {}
-    rows = connection.execute(query("members"), {"logins": list(logins)})
+    rows = connection.execute(query("members"), {"logins": text_array(logins)}).fetchall()
     for (login, locked, comment), some in groupby(rows, key=itemgetter(0, 1, 2)):
         reached = list(some)
         found[login] = Identity(
@@ -153,12 +152,16 @@ def identities(connection: Connection, logins: Sequence[str]) -> dict[str, Ident
     return found
 
 
+def ask_held(connection: Connection, roles: Iterable[int]) -> Callable[[], list[Held]]:
+    """What the roles hold or own, in any database of the server; see connect.ask()."""
+    return ask(connection, query("held"), {"roles": oid_array(sorted(roles))}, args_row(Held))
+
+
 def held(connection: Connection, roles: Iterable[int]) -> dict[int, list[Held]]:
-    """What each role holds or owns, in any database of the server."""
+    """The same by role."""
     found: dict[int, list[Held]] = {}
-    with connection.cursor(row_factory=class_row(Held)) as cursor:
-        for one in cursor.execute(query("held"), {"roles": sorted(roles)}):
-            found.setdefault(one.role, []).append(one)
+    for one in ask_held(connection, roles)():
+        found.setdefault(one.role, []).append(one)
     return found
 
 
@@ -184,23 +187,22 @@ def membership(login: str, scope_role: str) -> Right:
     return Right("role", "", scope_role, "", "MEMBER", login)
 
 
-def leaks(
-    connection: Connection, roles: Iterable[int], classified: Iterable[tuple[TableName, str]], sources: Sequence[int]
-) -> list[Leak]:
+def ask_leaks(
+    connection: Connection, roles: Iterable[int], classified: Columns, sources: Sequence[int]
+) -> Callable[[], list[Leak]]:
     """Each way to a classified column that these roles or PUBLIC have; and what is behind the sources of views."""
-    parameters = {**as_arrays(classified), "roles": sorted(roles), "sources": list(sources)}
-    if not parameters["columns"]:
-        return []
-    with connection.cursor(row_factory=class_row(Leak)) as cursor:
-        return cursor.execute(query("leaks"), parameters).fetchall()
+    if not classified:
+        return list
+    parameters = {**as_arrays(classified), "roles": oid_array(sorted(roles)), "sources": oid_array(sources)}
+    return ask(connection, query("leaks"), parameters, class_row(Leak))
 
 
-def as_arrays(columns: Iterable[tuple[TableName, str]]) -> dict[str, list[str]]:
+def as_arrays(columns: Iterable[tuple[TableName, str]]) -> dict[str, str]:
     ordered = sorted(columns)
     return {
-        "schemas": [table.schema for table, _ in ordered],
-        "tables": [table.name for table, _ in ordered],
-        "columns": [column for _, column in ordered],
+        "schemas": text_array(table.schema for table, _ in ordered),
+        "tables": text_array(table.name for table, _ in ordered),
+        "columns": text_array(column for _, column in ordered),
     }
 
 
@@ -318,9 +320,9 @@ def columns_of(connection: Connection, tables: Mapping[int, TableName]) -> list[
     """By table, in their order."""
     rows = connection.execute(
         "SELECT attrelid, array_agg(attname::text ORDER BY attnum) FROM pg_attribute"
-        " WHERE attrelid = ANY (%s) AND attnum > 0 AND NOT attisdropped GROUP BY attrelid ORDER BY attrelid",
-        [list(tables)],
-    )
+        " WHERE attrelid = ANY (%s::oid[]) AND attnum > 0 AND NOT attisdropped GROUP BY attrelid ORDER BY attrelid",
+        [oid_array(tables)],
+    ).fetchall()
     return [(tables[oid], column) for oid, columns in rows for column in columns]
 
 

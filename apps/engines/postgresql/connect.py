@@ -6,19 +6,21 @@ import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
 from psycopg.abc import PQGen
+from psycopg.rows import RowFactory
 
 from apps.engines.base import Refused, Target, TargetUnavailable, Tls
 from apps.engines.postgresql.errors import translated
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+Row = TypeVar("Row")
 
 CONNECT_SECONDS = 5
 # After so long without a word the server is asked, in a session of its own, whether it is there at all.
@@ -118,6 +120,19 @@ def makers_apply(connection: Connection) -> bool:
 def batch(connection: Connection, statements: Sequence[sql.Composable]) -> None:
     """Several statements in one round trip and one transaction."""
     connection.execute(sql.SQL("; ").join(statements))
+
+
+def ask(
+    connection: Connection, statement: bytes, parameters: Mapping[str, object], rows: RowFactory[Row]
+) -> Callable[[], list[Row]]:
+    """Send a query; what is returned waits for its rows.
+
+    In a block of connection.pipeline() the server is at work meanwhile. One query for each block: what several do
+    without an end between them is one transaction, in which the server's caches may stay as they were.
+    """
+    cursor = connection.cursor(row_factory=rows)
+    cursor.execute(statement, parameters)
+    return cursor.fetchall
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def _look(connection: Connection, target: Target, specs: Sequence[LoginSpec]) ->
         columns.setdefault(table, []).append(column)
     sources = sorted({oid for live in scopes for _, oid in live.sources})
     classified = {live.classified for live in scopes}
-    leaks = {each: closure.leaks(connection, every_role, each, sources) for each in classified}
+    leaks = {each: closure.ask_leaks(connection, every_role, each, sources)() for each in classified}
     starts = [start for live in scopes for start in _starts(live, held)]
     cascades: dict[int, list[Cascade]] = {}
     for one in closure.cascades(connection, starts):

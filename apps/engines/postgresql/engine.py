@@ -29,6 +29,7 @@ from apps.engines.postgresql import (
     extending,
     logins,
     masking,
+    own_password,
     preflight,
     resetting,
     rowfilters,
@@ -88,6 +89,12 @@ class PostgresEngine:
 
     def reset_password(self, target: Target, login: str, reference: str, verifier: str) -> None:
         resetting.reset_password(target, login, reference, verifier)
+
+    def set_own_password(self, target: Target, verifier: str) -> None:
+        own_password.set_own_password(target, verifier)
+
+    def lets_in(self, target: Target) -> bool:
+        return own_password.lets_in(target)
 
     def survey(self, target: Target, known: str = "") -> Survey:
         return surveying.survey(target, known)

@@ -1,6 +1,6 @@
 """What everybody may reach in a database beyond any grant, and what of it a login finds."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -8,8 +8,8 @@ from psycopg.rows import class_row
 
 from apps.engines.base import Exposure, Level, LoginSpec, Target
 from apps.engines.postgresql.closure import as_arrays, listed
-from apps.engines.postgresql.connect import Connection, session
-from apps.engines.postgresql.queries import query
+from apps.engines.postgresql.connect import Connection, ask, session
+from apps.engines.postgresql.queries import oid_array, query, text_array
 
 _SHOWN = 100
 _READ = 500  # of a kind
@@ -67,7 +67,7 @@ class Open:
 def exposure(target: Target, database: str) -> list[Exposure]:
     """By kind, the worst first as the words above stand."""
     with session(target, database, doing=f"looking at what everybody may reach in “{database}”") as connection:
-        found = _read(connection, roles=(), given=(), changed=(), everywhere=True)
+        found = _ask(connection, roles=(), given=(), changed=(), everywhere=True)()
         notifying = notifies(connection)
     kinds = {what: list(rows) for what, rows in groupby(found, key=lambda one: one.what)}
     exposures = [_exposure(what, kinds[what]) for what in _FOUND if what in kinds]
@@ -84,12 +84,14 @@ def _exposure(what: str, rows: Sequence[Open]) -> Exposure:
     return Exposure(what, words.format(count=rows[0].total), rows[0].total, shown, "\n".join(fixes))
 
 
-def beyond(
+def ask_beyond(
     connection: Connection, spec: LoginSpec, roles: Collection[int], direct: Collection[int], sources: Collection[int]
-) -> list[Open]:
-    """What a login with these roles finds. `direct`: tables given to it; `sources`: those behind its views."""
+) -> Callable[[], list[Open]]:
+    """What a login with these roles finds; see connect.ask(). `direct`: tables given to it; `sources`: those behind
+    its views.
+    """
     changed = [*direct, *sources] if spec.scope.level is Level.CHANGE else []
-    return _read(connection, roles=roles, given=direct, changed=changed, everywhere=False)
+    return _ask(connection, roles=roles, given=direct, changed=changed, everywhere=False)
 
 
 def findings(found: Sequence[Open]) -> Iterator[str]:
@@ -106,7 +108,7 @@ def readers(connection: Connection, spec: LoginSpec, found: Sequence[Open]) -> I
     owners = sorted({one.owner for one in found if one.owner})
     if not owners or not spec.classified:
         return
-    parameters = {**as_arrays(spec.classified), "owners": owners}
+    parameters = {**as_arrays(spec.classified), "owners": text_array(owners)}
     may_read = {owner for (owner,) in connection.execute(query("readers"), parameters)}
     if able := list(dict.fromkeys(one.name for one in found if one.owner in may_read)):
         yield (
@@ -121,14 +123,19 @@ def notifies(connection: Connection) -> list[str]:
     return [f"{name}, fired by {', '.join(triggers)}" if triggers else str(name) for name, triggers in rows]
 
 
-def _read(
+def _ask(
     connection: Connection,
     *,
     roles: Collection[int],
     given: Collection[int],
     changed: Collection[int],
     everywhere: bool,
-) -> list[Open]:
-    parameters = {"roles": list(roles), "given": list(given), "changed": list(changed), "everywhere": everywhere}
-    with connection.cursor(row_factory=class_row(Open)) as cursor:
-        return cursor.execute(query("exposure"), {**parameters, "most": _READ}).fetchall()
+) -> Callable[[], list[Open]]:
+    parameters = {
+        "roles": oid_array(roles),
+        "given": oid_array(given),
+        "changed": oid_array(changed),
+        "everywhere": everywhere,
+        "most": _READ,
+    }
+    return ask(connection, query("exposure"), parameters, class_row(Open))

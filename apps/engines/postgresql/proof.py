@@ -1,12 +1,12 @@
 """Proof before use: what a login can reach, read from the catalogs and compared with what was approved."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from apps.engines.base import Evidence, Level, LoginSpec, Reach, Refused, TableName
 from apps.engines.postgresql import closure, exposure, names
-from apps.engines.postgresql.closure import Cascade, Held, Identity, Right, listed
+from apps.engines.postgresql.closure import Cascade, Held, Identity, Leak, Right, listed
 from apps.engines.postgresql.connect import Connection
 from apps.engines.postgresql.scopes import Thing
 from apps.engines.postgresql.view_plans import masked_elsewhere
@@ -34,30 +34,33 @@ def prove(connection: Connection, spec: LoginSpec, things: Sequence[Thing], view
     identity = closure.identities(connection, [spec.login]).get(spec.login)
     if identity is None:
         raise Refused(f"The login {spec.login} was removed while it was being proven.")
-    held = [one for rows in closure.held(connection, identity.roles).values() for one in rows]
-    approved = _approved(spec, things)
-    cascades = _cascades(connection, spec, things, views)
-    open_to_all = exposure.beyond(
-        connection, spec, identity.roles, _direct(things), [view.source_oid for view in views]
-    )
-    problems = [
-        *_differences(approved, closure.rights(identity, held, names.scope_role_name(spec.scope))),
-        *_leaks(connection, spec, identity, views),
-        *_unknown(connection, spec, things),
+    role, direct, sources = names.scope_role_name(spec.scope), _direct(things), [view.source_oid for view in views]
+    # While the server reads on, what it has told is compared.
+    with connection.pipeline():
+        tell_held = closure.ask_held(connection, identity.roles)
+        approved = _approved(spec, things)
+    cascades = _cascades(connection, spec, approved, direct, views)
+    with connection.pipeline():
+        tell_open = exposure.ask_beyond(connection, spec, identity.roles, direct, sources)
+        held = tell_held()
+        differences = tuple(_differences(approved, closure.rights(identity, held, role)))
+        held_reach = (*_reach(identity, held), *_by_cascade(cascades))
+        told = (*_left_objects(role, held), *_given_away(held))
+    with connection.pipeline():
+        tell_leaks = closure.ask_leaks(connection, identity.roles, spec.classified, sources)
+        open_to_all = tell_open()
+        open_reach, cut = _open_reach(open_to_all)
+    problems = (
+        *differences,
+        *_leaks(spec, identity, views, tell_leaks()),
+        *_unknown(spec, closure.columns_of(connection, direct)),
         *_outside(spec, cascades),
         *_over_masked(spec, cascades),
-    ]
-    open_reach, cut = _open_reach(open_to_all)
-    findings = (
-        *exposure.findings(open_to_all),
-        *exposure.readers(connection, spec, open_to_all),
-        *_left_objects(spec, held),
-        *_given_away(held),
-        *cut,
     )
-    reach = (*_reach(identity, held), *_by_cascade(cascades), *open_reach)
-    evidence = Evidence(checked_at, reach, findings, tuple(view.shown for view in views))
-    return Proof(evidence=evidence, problems=tuple(problems))
+    readers = exposure.readers(connection, spec, open_to_all)
+    findings = (*exposure.findings(open_to_all), *readers, *told, *cut)
+    reach = (*held_reach, *open_reach)
+    return Proof(Evidence(checked_at, reach, findings, tuple(view.shown for view in views)), problems)
 
 
 def _approved(spec: LoginSpec, things: Sequence[Thing]) -> set[Right]:
@@ -79,9 +82,8 @@ def _differences(approved: set[Right], actual: set[Right]) -> Iterator[str]:
         yield f"It would lack {right}, which was approved and should come through {right.via}."
 
 
-def _leaks(connection: Connection, spec: LoginSpec, identity: Identity, views: Sequence[View]) -> Iterator[str]:
+def _leaks(spec: LoginSpec, identity: Identity, views: Sequence[View], found: Sequence[Leak]) -> Iterator[str]:
     """Classified columns within reach, by any way but the scope's own views."""
-    found = closure.leaks(connection, identity.roles, spec.classified, [view.source_oid for view in views])
     own = {view.oid for view in views}
     for leak in found:
         if leak.oid not in own and leak.reaches(identity.roles):
@@ -90,19 +92,25 @@ def _leaks(connection: Connection, spec: LoginSpec, identity: Identity, views: S
     yield from closure.behind_views(spec.scope, sources, found, spec.classified)
 
 
-def _unknown(connection: Connection, spec: LoginSpec, things: Sequence[Thing]) -> Iterator[str]:
+def _unknown(spec: LoginSpec, columns: Iterable[tuple[TableName, str]]) -> Iterator[str]:
     """Columns that the catalog has not seen: nobody can have said that they are harmless."""
-    for table, columns in closure.unknown(spec, closure.columns_of(connection, _direct(things))).items():
-        unseen = f"{table} has columns that the catalog has not seen ({listed(columns)})"
+    for table, unknown in closure.unknown(spec, columns).items():
+        unseen = f"{table} has columns that the catalog has not seen ({listed(unknown)})"
         yield f"{unseen}: read the catalog, then ask again."
 
 
-def _cascades(connection: Connection, spec: LoginSpec, things: Sequence[Thing], views: Sequence[View]) -> list[Cascade]:
+def _cascades(
+    connection: Connection,
+    spec: LoginSpec,
+    approved: set[Right],
+    direct: Mapping[int, TableName],
+    views: Sequence[View],
+) -> list[Cascade]:
     if spec.scope.level is not Level.CHANGE:
         return []
-    relations = {(table.schema, table.name): oid for oid, table in _direct(things).items()}
+    relations = {(table.schema, table.name): oid for oid, table in direct.items()}
     relations |= {(view.schema, view.name): view.source_oid for view in views}
-    starts = list(closure.starts(0, spec.scope.level, _approved(spec, things), relations))
+    starts = list(closure.starts(0, spec.scope.level, approved, relations))
     return closure.cascades(connection, starts)
 
 
@@ -123,8 +131,7 @@ def _over_masked(spec: LoginSpec, cascades: Sequence[Cascade]) -> Iterator[str]:
         )
 
 
-def _left_objects(spec: LoginSpec, held: Sequence[Held]) -> Iterator[str]:
-    role = names.scope_role_name(spec.scope)
+def _left_objects(role: str, held: Sequence[Held]) -> Iterator[str]:
     if left := [one.name for one in held if closure.left_behind(one, role)]:
         yield f"Earlier logins of this scope left {len(left)} objects to {role}: {listed(left)}."
 

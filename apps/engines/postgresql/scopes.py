@@ -3,16 +3,17 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from apps.engines.base import Refused, Scope, TableName, Target
-from apps.engines.postgresql import names, roles, views
-from apps.engines.postgresql.connect import Connection, batch, makers_apply
-from apps.engines.postgresql.queries import query
-from apps.engines.postgresql.view_plans import Classified, Plan, mending, plans, usable
+from apps.engines.postgresql import names, roles, view_plans, views
+from apps.engines.postgresql.connect import Connection, ask, batch, makers_apply
+from apps.engines.postgresql.queries import query, text_array
+from apps.engines.postgresql.view_plans import Classified, Plan, mending, usable
 from apps.engines.postgresql.views import Standing, View
 
 _SHOWN = 8
@@ -33,20 +34,21 @@ _CLASSES = {
 }
 
 
-@dataclass(frozen=True)
-class Thing:
-    """What a scope consists of: database, schema, table, view, column (of a view) or sequence; see sql/scope.sql."""
+class Thing(NamedTuple):
+    """What a scope consists of: database, schema, table, view, column (of a view) or sequence; see sql/scope.sql, whose
+    row it is, in its order.
+    """
 
     kind: str
     schema: str
     name: str
+    column: str
     relkind: str
     oid: int | None
     wanted: list[str]
     ungrantable: list[str]
     missing: list[str]
-    surplus: list[str] = field(default_factory=list)  # of views and their columns: held and not wanted any more
-    column: str = ""
+    surplus: list[str]  # of views and their columns: held and not wanted any more
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -130,21 +132,30 @@ def _mend(connection: Connection, target: Target, scope: Scope, classified: Clas
     stale = found.stale(target, scope)
     standing = views.make(connection, target, scope, stale, found.standing)
     anew = {plan.key for plan in stale}
-    things = [replace(one, missing=one.wanted) if (one.schema, one.name) in anew else one for one in found.things]
+    things = [one._replace(missing=one.wanted) if (one.schema, one.name) in anew else one for one in found.things]
     batch(connection, [*views.comments(target, scope, stale, standing), *_changes(scope, things)])
     if stale:
         standing = views.stand(connection, scope)
-    found = Found(found.planned, standing, _things(connection, scope, found.planned))
+    found = Found(found.planned, standing, _ask_things(connection, scope, found.planned)())
     _refuse_what_was_not_given(found, target, scope)
     return found
 
 
 def _find(connection: Connection, scope: Scope, classified: Classified, *, lock: bool = False) -> Found:
     """Refuses what is asked for and cannot be given."""
-    planned = plans(connection, scope, classified, lock=lock) if scope.views else []
-    things = _things(connection, scope, planned)
+    planned: list[Plan] = []
+    tell_standing: Callable[[], list[Standing]] = list
+    if scope.views:
+        basis = view_plans.read_basis(connection, scope, classified, lock=lock)
+        with connection.pipeline():  # while the server reads its views, it is planned how they should be
+            tell_standing = views.ask_stand(connection, scope)
+            planned = view_plans.planned(scope, classified, basis)
+    with connection.pipeline():
+        tell_things = _ask_things(connection, scope, planned)
+        standing = tell_standing()
+    things = tell_things()
     _refuse_what_cannot_be_given(connection, things, scope.database)
-    return Found(planned, views.stand(connection, scope) if scope.views else [], things)
+    return Found(planned, standing, things)
 
 
 def database_of(portal_id: str, comment: str) -> str:
@@ -176,17 +187,16 @@ def _look(connection: Connection, target: Target, role: str, maker: str) -> Look
     return seen
 
 
-def _things(connection: Connection, scope: Scope, planned: list[Plan]) -> list[Thing]:
+def _ask_things(connection: Connection, scope: Scope, planned: list[Plan]) -> Callable[[], list[Thing]]:
     parameters = {
         "scope_role": names.scope_role_name(scope),
         "masker": names.MASKER,
-        "schemas": [table.schema for table in scope.direct],
-        "names": [table.name for table in scope.direct],
+        "schemas": text_array(table.schema for table in scope.direct),
+        "names": text_array(table.name for table in scope.direct),
         "rights": list(names.RIGHTS[scope.level]),
         "views": json.dumps([_wanted(plan) for plan in planned]),
     }
-    with connection.cursor(row_factory=class_row(Thing)) as cursor:
-        return cursor.execute(query("scope"), parameters).fetchall()
+    return ask(connection, query("scope"), parameters, args_row(Thing))
 
 
 def _wanted(plan: Plan) -> dict[str, object]:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Final
 
 from apps.engines.postgresql.connect import Connection
-from apps.engines.postgresql.queries import query
+from apps.engines.postgresql.queries import oid_array, query
 from apps.engines.ties import EVERYTHING, Tie, TieKind
 
 Numbers = Mapping[int, str]  # position -> column
@@ -40,7 +40,7 @@ class TableFacts:
 
 def read(connection: Connection, oids: Sequence[int], *, written: bool = True) -> dict[int, TableFacts]:
     """Facts by oid; one that is not there is left out. Without `written`: not the ties that only writing tells."""
-    rows = connection.execute(query("relations"), {"oids": list(oids)}).fetchall()
+    rows = connection.execute(query("relations"), {"oids": oid_array(oids)}).fetchall()
     numbers = {oid: {number: name for name, _, number in columns} for oid, *_, columns in rows}
     found = ties(connection, numbers, written=written)
     return {
@@ -68,8 +68,8 @@ def ties(
     own: dict[int, list[Tie]] = {oid: [] for oid in relations}
     inherited: dict[int, list[Tie]] = defaultdict(list)
     if relations:
-        parameters, queries = {"oids": list(relations)}, _QUERIES if written else _READING
-        for row in chain.from_iterable(connection.execute(query(name), parameters) for name in queries):
+        parameters, chosen = {"oids": oid_array(relations)}, _QUERIES if written else _READING
+        for row in chain.from_iterable(connection.execute(query(name), parameters).fetchall() for name in chosen):
             root, names = row[:2]
             tie = _tie(row, relations[root])
             if tie.columns == ALL or len(tie.columns) > 1 or tie.kind in _ALONE:

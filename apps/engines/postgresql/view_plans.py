@@ -1,7 +1,7 @@
 """What the views of a scope should be, from what the target says of their tables now: text, rights, reasons."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -11,8 +11,9 @@ from psycopg.rows import class_row
 from apps.engines import ties
 from apps.engines.base import Level, Refused, Scope, Shown, ShownColumn, TableName, ViewedTable
 from apps.engines.postgresql import masking, names, rowfilters, table_facts
+from apps.engines.postgresql.closure import as_arrays
 from apps.engines.postgresql.connect import Connection
-from apps.engines.postgresql.queries import query
+from apps.engines.postgresql.queries import oid_array, query, text_array
 from apps.engines.postgresql.table_facts import TableFacts
 
 _SHOWN = 8
@@ -73,33 +74,51 @@ class Plan:
         return {column.name: column.writable for column in self.shown.columns}
 
 
+@dataclass(frozen=True)
+class Basis:
+    """What the target says of the tables to be shown."""
+
+    sources: Mapping[TableName, Source]
+    facts: Mapping[int, TableFacts]  # by oid
+    built_on: Mapping[int, list[str]]  # source view -> the classified columns behind it
+
+
 def plans(connection: Connection, scope: Scope, classified: Classified, *, lock: bool = False) -> list[Plan]:
     """One for each view of the scope, in its order. Refused, with a sentence for each table that cannot be shown.
 
     `classified`: (table, column) of the whole database that nobody may reach unless the scope shows it.
     `lock`: until the transaction ends no column is dropped or renamed; for this the session must be the masker's.
     """
+    return planned(scope, classified, read_basis(connection, scope, classified, lock=lock))
+
+
+def read_basis(connection: Connection, scope: Scope, classified: Classified, *, lock: bool = False) -> Basis:
+    """What plans are made of. Arguments as those of plans()."""
     _refuse_what_makes_no_sense(scope)
     sources = read_sources(connection, scope)
     if lock:
         _lock(connection, sources.values())
     oids = [source.oid for source in sources.values() if source.oid is not None]
     facts = table_facts.read(connection, oids, written=scope.level is Level.CHANGE)
-    built_on = _built_on(connection, sources.values(), classified)
+    return Basis(sources, facts, _built_on(connection, sources.values(), classified))
+
+
+def planned(scope: Scope, classified: Classified, basis: Basis) -> list[Plan]:
+    """plans() from what has been read."""
     elsewhere, schemas = masked_elsewhere(scope, classified), names.view_schemas(scope)
     found, problems = [], []
     for viewed in scope.views:
-        source = sources[viewed.table]
+        source = basis.sources[viewed.table]
         try:
-            _refuse_source(source, scope, built_on)
-            here = facts[source.oid or 0]
+            _refuse_source(source, scope, basis.built_on)
+            here = basis.facts[source.oid or 0]
             hidden = _hidden(viewed, elsewhere)
             _refuse_table(viewed, here, hidden)
             _refuse_copies(viewed, here, hidden, elsewhere)
             # Generated of masked ones and left out of the view: as telling as these.
             hidden = sorted({*hidden, *ties.shows_masked(here.ties, hidden)})
-            planned = _plan(schemas[source.schema], source, viewed, here, hidden)
-            found.append(_with_rights(planned, scope.level, here, elsewhere))
+            plan = _plan(schemas[source.schema], source, viewed, here, hidden)
+            found.append(_with_rights(plan, scope.level, here, elsewhere))
         except Refused as refusal:
             problems.append(refusal.sentence)
     if problems:
@@ -130,11 +149,11 @@ def read_sources(connection: Connection, scope: Scope) -> dict[TableName, Source
     parameters = {
         "masker": names.MASKER,
         "rights": list(names.RIGHTS[scope.level]),
-        "schemas": [view.table.schema for view in scope.views],
-        "names": [view.table.name for view in scope.views],
+        "schemas": text_array(view.table.schema for view in scope.views),
+        "names": text_array(view.table.name for view in scope.views),
     }
     with connection.cursor(row_factory=class_row(Source)) as cursor:
-        return {source.table: source for source in cursor.execute(query("view_sources"), parameters)}
+        return {source.table: source for source in cursor.execute(query("view_sources"), parameters).fetchall()}
 
 
 def _refuse_what_makes_no_sense(scope: Scope) -> None:
@@ -151,20 +170,14 @@ def _refuse_what_makes_no_sense(scope: Scope) -> None:
 
 def _built_on(connection: Connection, sources: Iterable[Source], classified: Classified) -> dict[int, list[str]]:
     """Source view -> the classified columns behind it."""
-    views = [source.oid for source in sources if source.is_view]
+    views = [source.oid for source in sources if source.is_view and source.oid is not None]
     if not views:
         return {}
-    columns = sorted(classified)
-    parameters = {
-        "views": views,
-        "schemas": [table.schema for table, _ in columns],
-        "tables": [table.name for table, _ in columns],
-        "columns": [column for _, column in columns],
-    }
+    parameters = {**as_arrays(classified), "views": oid_array(views)}
     return dict(connection.execute(query("view_lineage"), parameters).fetchall())
 
 
-def _refuse_source(source: Source, scope: Scope, built_on: dict[int, list[str]]) -> None:
+def _refuse_source(source: Source, scope: Scope, built_on: Mapping[int, list[str]]) -> None:
     table, masker = names.quoted(source.table), names.MASKER
     if source.oid is None:
         raise Refused(f"There is no table {table} in the database “{scope.database}”.")
@@ -211,7 +224,7 @@ def _fix(statement: str, *parts: sql.Identifier) -> str:
     return sql.SQL(statement).format(*parts, sql.Identifier(names.MASKER)).as_string(None)
 
 
-def _refuse_view(source: Source, scope: Scope, built_on: dict[int, list[str]]) -> None:
+def _refuse_view(source: Source, scope: Scope, built_on: Mapping[int, list[str]]) -> None:
     view = f"{names.quoted(source.table)} is a {'materialized ' if source.relkind == 'm' else ''}view"
     if scope.level is Level.CHANGE:
         raise Refused(f"{view} in a schema that is reached through masks, and can only be read there: ask for query.")

@@ -6,7 +6,7 @@ Their comments say whose they are and what they were made of, so that one that w
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -14,8 +14,8 @@ from psycopg.rows import class_row
 
 from apps.engines.base import Refused, Scope, Shown, TableName, Target
 from apps.engines.postgresql import names
-from apps.engines.postgresql.connect import Connection, batch
-from apps.engines.postgresql.queries import query
+from apps.engines.postgresql.connect import Connection, ask, batch
+from apps.engines.postgresql.queries import query, text_array
 from apps.engines.postgresql.view_plans import Plan
 
 _MADE_OF = re.compile(r"scope=(\S+) text=([0-9a-f]{32}) definition=([0-9a-f]{32}) ordered=(yes|no): ")
@@ -74,17 +74,28 @@ class Standing:
 
 def stand(connection: Connection, scope: Scope) -> list[Standing]:
     """As they are, in the order of the scope."""
+    return ask_stand(connection, scope)()
+
+
+def ask_stand(connection: Connection, scope: Scope) -> Callable[[], list[Standing]]:
+    """The same; see connect.ask()."""
+    if not scope.views:
+        return list
     schemas = names.view_schemas(scope)
     keys = [(schemas[view.table.schema], view.table.name) for view in scope.views]
     parameters = {
         "masker": names.MASKER,
         "scope_role": names.scope_role_name(scope),
-        "schemas": [schema for schema, _ in keys],
-        "names": [name for _, name in keys],
+        "schemas": text_array(schema for schema, _ in keys),
+        "names": text_array(name for _, name in keys),
     }
-    with connection.cursor(row_factory=class_row(Standing)) as cursor:
-        found = {standing.key: standing for standing in cursor.execute(query("views"), parameters)}
-    return [found[key] for key in keys]
+    told = ask(connection, query("views"), parameters, class_row(Standing))
+
+    def in_order() -> list[Standing]:
+        found = {standing.key: standing for standing in told()}
+        return [found[key] for key in keys]
+
+    return in_order
 
 
 def stale(target: Target, scope: Scope, planned: Sequence[Plan], standing: Sequence[Standing]) -> list[Plan]:

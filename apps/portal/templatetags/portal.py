@@ -106,6 +106,16 @@ def thousands(number: int) -> str:
 
 
 @register.filter
+def seconds_words(value: float | None) -> str:
+    """`2.5 s`, `14 min`, `3.2 h`; a dash where there was nothing to measure."""
+    if value is None:
+        return "–"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.0f} min" if value < 7_200 else f"{value / 3_600:.1f} h"
+
+
+@register.filter
 def level_name(level: str) -> str:
     return words.LEVELS[level][0]
 

@@ -10,17 +10,22 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.accounts.adminsite import person
 from apps.accounts.models import User
 from apps.audit import services as audit
+from apps.audit import verifying
 from apps.audit.actions import Action
 from apps.audit.body import rfc3339
-from apps.core.errors import Invalid, NotAllowed
+from apps.catalog.models import Database
+from apps.core.errors import Invalid, NotAllowed, NotFound
+from apps.grants.models import Grant
 from apps.portal.context import surroundings
 from apps.portal.forms import RecordForm
+from apps.portal.lives import life_of
 from apps.portal.telling import tell
 
 _SIZE: Final = 50
+_LIFE: Final = 1_000  # entries of one request on one page; a file holds all
 _CHECKED: Final = 5_000  # entries that a page can follow while somebody waits; the command follows all
 # What a subject may be called by its bare id.
-_KINDS: Final = ("request", "grant", "user", "server", "database", "token")
+_KINDS: Final = ("request", "grant", "user", "server", "database", "token", "edit", "group", "record_break")
 
 
 @require_safe
@@ -39,6 +44,30 @@ def index(request: HttpRequest) -> HttpResponse:
         "is_first": before is None,
     }
     return render(request, "portal/record.html", context, status=status)
+
+
+@require_safe
+def life(request: HttpRequest, request_id: str) -> HttpResponse:
+    """All that the record tells of one request and what became of it, oldest first."""
+    reader = _reader(request)
+    audit.read_recorded(reader.audit_id)
+    where = audit.Filter(subjects=_of_request(request_id))
+    lines = audit.entries(limit=_LIFE + 1, where=where)
+    if not lines:
+        raise NotFound("The record tells nothing of such a request.")
+    told = tell(lines[:_LIFE])
+    context = {
+        "request_id": request_id,
+        "first": told[0],
+        "database": Database.objects.filter(pk=str(lines[0].facts.get("database")))
+        .values_list("slug", flat=True)
+        .first(),
+        "life": life_of(told, surroundings(request).now),
+        "entries": told,
+        "rest": len(lines) > _LIFE,
+        "head": audit.checkpoint(),
+    }
+    return render(request, "portal/record_life.html", context)
 
 
 @require_safe
@@ -75,7 +104,15 @@ def _reader(request: HttpRequest) -> User:
 def _context(form: RecordForm) -> dict[str, Any]:
     kept = {name: value for name, value in form.data.items() if name in form.fields and value}
     kept.pop("before", None)
-    return {"form": form, "actions": _groups(), "head": audit.checkpoint(), "kept": kept}
+    last = verifying.last_run()
+    return {
+        "form": form,
+        "actions": _groups(),
+        "head": audit.checkpoint(),
+        "kept": kept,
+        "verifying": {"last": last, "whole": verifying.last_whole_run(), "running": verifying.running()},
+        "behind": audit.head().size - last.reached if last else 0,
+    }
 
 
 def _groups() -> list[tuple[str, list[str]]]:
@@ -84,6 +121,13 @@ def _groups() -> list[tuple[str, list[str]]]:
     for action in Action:
         nouns.setdefault(action.value.partition(".")[0], []).append(action.value)
     return list(nouns.items())
+
+
+def _of_request(request_id: str) -> tuple[str, ...]:
+    if "\0" in request_id:
+        raise NotFound("The record tells nothing of such a request.")
+    grants = Grant.objects.filter(request=request_id).values_list("pk", flat=True)
+    return (f"request:{request_id}", *(f"grant:{grant}" for grant in grants))
 
 
 def _where(form: RecordForm) -> audit.Filter | None:
@@ -95,7 +139,8 @@ def _where(form: RecordForm) -> audit.Filter | None:
         return audit.Filter(
             action=given["action"],
             actor=_actor(given["person"]),
-            subjects=_subjects(given["subject"]),
+            database=_database(given["database"]),
+            subjects=_of_request(given["life"]) if given["life"] else _subjects(given["subject"]),
             since=given["since"],
             until=given["until"],
         )
@@ -114,6 +159,18 @@ def _actor(name: str) -> str:
     return user.audit_id
 
 
+def _database(name: str) -> str:
+    """The name of a database, or its id as the record has it: one that left the catalog is still found there."""
+    if not name or name.startswith("database:"):
+        return name.removeprefix("database:")
+    pk = Database.objects.filter(slug=name).values_list("pk", flat=True).first()
+    if pk is None:
+        raise Invalid(
+            f"No database here is called {name}. Of one that is gone, give the id: database:…", field="database"
+        )
+    return str(pk)
+
+
 def _subjects(text: str) -> tuple[str, ...]:
     if not text:
         return ()
@@ -127,7 +184,12 @@ def _facts(where: audit.Filter) -> dict[str, Any]:
 
 def _typed(where: audit.Filter) -> dict[str, str]:
     """What was looked for is free text: it can be somebody's name."""
-    texts = {"action": where.action, "actor": where.actor, "subjects": " ".join(where.subjects)}
+    texts = {
+        "action": where.action,
+        "actor": where.actor,
+        "database": where.database,
+        "subjects": " ".join(where.subjects),
+    }
     return {name: text for name, text in texts.items() if text}
 
 

@@ -71,10 +71,11 @@ def inbox(request: HttpRequest) -> HttpResponse:
     """What I could decide now, asked for longest ago first."""
     rows: QuerySet[AccessRequest] = surroundings(request).inbox.select_related("requester", "database")
     page: Page[AccessRequest] = page_of(request, rows)
-    state = state_of([row.pk for row in page.rows], page.number)
+    edits = surroundings(request).edits
+    state = state_of([row.pk for row in page.rows], page.number, [edit.pk for edit in edits])
     if is_unchanged(request, state):
         return HttpResponse(status=204)
-    return render(request, "portal/inbox.html", {"page": page, "state": state})
+    return render(request, "portal/inbox.html", {"page": page, "state": state, "edits": edits})
 
 
 @require_safe

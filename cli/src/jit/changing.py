@@ -24,7 +24,7 @@ def change(
     text = reading.statement(sql)
     body = {"sql": text, "commit": commit, "expected_rows": expect_rows}
     with reading.pointing(text):
-        answer = portal.post(f"/grants/{grant['id']}/change", body)
+        answer = portal.run(grant, "change", body)
     _tell(answer, json=json, wanted=commit)
 
 
@@ -39,7 +39,7 @@ def apply(what: Access, plan: Plan = False, yes: Yes = False, url: Url = None, j
             status=Exit.REFUSED,
             hint=f"Run what you need: `jit change {grant['id']}`, or `jit query {grant['id']}`.",
         )
-    planned = portal.post(f"/grants/{grant['id']}/explain", {})
+    planned = portal.run(grant, "explain", {})
     if plan and json:
         show.data(planned)
         return
@@ -48,7 +48,7 @@ def apply(what: Access, plan: Plan = False, yes: Yes = False, url: Url = None, j
     if plan:
         return
     show.confirm("Run it, once?", yes=yes)
-    _tell(portal.post(f"/grants/{grant['id']}/run", {}), json=json, wanted=True)
+    _tell(portal.run(grant, "run", {}), json=json, wanted=True)
 
 
 def _show_plan(request: dict[str, Any], plan: list[str]) -> None:

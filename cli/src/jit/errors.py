@@ -50,6 +50,16 @@ class Unreachable(Failure):
         super().__init__(f"The portal at {url} cannot be reached: {why}.", status=Exit.UNREACHABLE, hint=hint)
 
 
+class Unknown(Failure):
+    """A statement was sent, and its answer has not come."""
+
+    def __init__(self, page: str, error: Unreachable) -> None:
+        sentence = f"{error.sentence} The statement may run, and what it changes may be done."
+        super().__init__(
+            sentence, status=Exit.UNREACHABLE, hint=f"Before you run it again, see what became of it: {page}"
+        )
+
+
 def _exit_of(status: int) -> Exit:
     known = {
         401: Exit.NOT_SIGNED_IN,

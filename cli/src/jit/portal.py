@@ -6,16 +6,17 @@ import time
 import uuid
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx2
 
 from jit import __version__, keeping
-from jit.errors import Exit, Failure, Refused, Unreachable
+from jit.errors import Exit, Failure, Refused, Unknown, Unreachable
 
-# A statement may run for long; the portal ends it, or the grant does.
 _TIMEOUT = httpx2.Timeout(30, connect=10)
+# A statement may run for long; the portal ends it, or the grant does.
+_RUN_TIMEOUT = httpx2.Timeout(connect=10, read=4 * 3600, write=30, pool=10)
 _STREAM_TIMEOUT = httpx2.Timeout(connect=10, read=None, write=30, pool=10)
 _TRIES = 3
 
@@ -51,6 +52,27 @@ class Portal:
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Once: whether a lost answer was a yes is not known."""
         return self._json("POST", path, json=body)
+
+    def run(self, grant: dict[str, Any], what: str, body: dict[str, Any]) -> Any:
+        """A statement under a grant: once, and for as long as it takes. Stopped here, it is cancelled there.
+
+        Raises Unknown where the answer does not come.
+        """
+        path, key = f"/grants/{grant['id']}", {"Idempotency-Key": uuid.uuid4().hex}
+        try:
+            return self._json("POST", f"{path}/{what}", json=body, headers=key, timeout=_RUN_TIMEOUT)
+        except Unreachable as error:
+            raise Unknown(f"{self.url}{path}/console/", error) from error
+        except KeyboardInterrupt:
+            self._cancel_running(path)
+            raise
+
+    def _cancel_running(self, path: str) -> None:
+        """Nobody reads on: the server need not either. Where several run it is not known which."""
+        with suppress(Failure, KeyboardInterrupt):
+            running = [one for one in self.get(f"{path}/statements")["items"] if one["status"] == "running"]
+            if len(running) == 1:
+                self.post(f"/statements/{running[0]['id']}/cancel", {})
 
     def create(self, path: str, body: dict[str, Any]) -> Any:
         """Made once, however often it is sent: a key tells the portal that it is the same."""

@@ -36,7 +36,7 @@ def query(what: Access, sql: Sql = None, url: Url = None, json: Json = False) ->
     grant = access.held(portal, what)
     text = statement(sql)
     with pointing(text):
-        answer = portal.post(f"/grants/{grant['id']}/query", {"sql": text})
+        answer = portal.run(grant, "query", {"sql": text})
     if json:
         show.data(answer)
         return
@@ -90,6 +90,7 @@ def _copy(portal: Portal, grant_id: str, sql: str, form: Format, file: IO[bytes]
         show.err.status(Text("Waiting for the first row")) as spinner,
         portal.stream(f"/grants/{grant_id}/export", {"sql": sql}, format=form.value) as answer,
     ):
+        spinner.update(Text("It runs; waiting for the first row"))
         with _cancelled_when_stopped(portal, answer.headers.get("X-Statement", "")):
             for piece in answer.iter_bytes():
                 file.write(piece)

@@ -41,16 +41,7 @@ def psql(
 ) -> None:
     """Open psql: with the access you have, or by asking for it and waiting."""
     program = _found("psql")
-    wish = Wish(
-        database=database,
-        tables=tuple(tables or ()),
-        unmask=tuple(unmask or ()),
-        level=level,
-        connection="direct",
-        minutes=minutes,
-        reason=reason,
-        ticket=ticket,
-    )
+    wish = _direct(database, tables, unmask, level=level, minutes=minutes, reason=reason, ticket=ticket)
     portal = Portal.signed_in(url)
     grant = access.have_or_ask(portal, wish, yes=yes, new=new, timeout=timeout)
     _run(portal, grant, [program, *(arguments or ())], release=release)
@@ -82,16 +73,7 @@ def run(
     """Run any program with PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSWORD set: jit run -- pg_dump -t sales.orders"""
     program = _found(command[0])
     portal = Portal.signed_in(url)
-    wish = Wish(
-        database=what,
-        tables=tuple(tables or ()),
-        unmask=tuple(unmask or ()),
-        level=level,
-        connection="direct",
-        minutes=minutes,
-        reason=reason,
-        ticket=ticket,
-    )
+    wish = _direct(what, tables, unmask, level=level, minutes=minutes, reason=reason, ticket=ticket)
     if what is None:
         grant = access.exactly_one(portal)
     elif reason is None and not wish.is_particular:
@@ -114,6 +96,11 @@ def environment(credential: dict[str, Any], inherited: dict[str, str]) -> dict[s
     }
     names = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "channel_binding": "PGCHANNELBINDING"}
     return kept | ours | {names[key]: values[-1] for key, values in query.items() if key in names}
+
+
+def _direct(database: str | None, tables: list[str] | None, unmask: list[str] | None, **said: Any) -> Wish:
+    """What a program needs: a credential of its own."""
+    return Wish(database=database, tables=tuple(tables or ()), unmask=tuple(unmask or ()), connection="direct", **said)
 
 
 def _run(portal: Portal, grant: dict[str, Any], command: Sequence[str], *, release: bool) -> None:

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.accounts.actors import OPERATOR
 from apps.catalog import services
+from apps.catalog.commands import servers_called
 from apps.catalog.models import Server
 from apps.core.errors import PortalError
 
@@ -22,10 +23,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, name: str, new_password: bool, **options: Any) -> None:
-        server = Server.objects.filter(name=name).first()
-        if server is None:
-            known = ", ".join(Server.objects.values_list("name", flat=True)) or "none"
-            raise CommandError(f"There is no server called {name}; known: {known}.")
+        server = servers_called(name, among=Server.objects.all())[0]
         make = services.new_manager_secret if new_password else services.make_bootstrap
         try:
             self.stdout.write(make(actor=OPERATOR, server_id=server.pk), ending="")

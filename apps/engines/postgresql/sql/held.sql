@@ -8,22 +8,24 @@ held AS MATERIALIZED (
   -- A policy that names a role ('r') gives it nothing by itself.
   WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = ANY (%(roles)s::oid[]) AND d.deptype <> 'r'
 ),
+-- OFFSET 0: one look into an index for each, as the planner does not know how few or many there are.
 relations AS MATERIALIZED (
-  SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relacl,
+  SELECT h.objid, h.objsubid, h.role, n.nspname::text AS schema, c.relname::text AS name, c.relacl,
          CASE c.relkind WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
                         WHEN 'f' THEN 'foreign table' ELSE 'table' END AS kind
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.oid IN (SELECT objid FROM held WHERE classid = 'pg_class'::regclass AND here)
+  FROM held h
+  CROSS JOIN LATERAL (SELECT * FROM pg_class c WHERE c.oid = h.objid OFFSET 0) AS c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE h.classid = 'pg_class'::regclass AND h.deptype = 'a' AND h.here
 ),
 granted(kind, schema, name, col, object, role, acl) AS (
-  SELECT r.kind, r.schema, r.name, '', format('%%I.%%I', r.schema, r.name), h.role, r.relacl
-  FROM held h JOIN relations r ON r.oid = h.objid
-  WHERE h.classid = 'pg_class'::regclass AND h.objsubid = 0 AND h.deptype = 'a' AND h.here
+  SELECT kind, schema, name, '', format('%%I.%%I', schema, name), role, relacl FROM relations WHERE objsubid = 0
   UNION ALL
-  SELECT 'column', r.schema, r.name, a.attname::text, format('%%I.%%I.%%I', r.schema, r.name, a.attname), h.role, a.attacl
-  FROM held h JOIN relations r ON r.oid = h.objid
-  JOIN pg_attribute a ON a.attrelid = h.objid AND a.attnum = h.objsubid
-  WHERE h.classid = 'pg_class'::regclass AND h.objsubid <> 0 AND h.deptype = 'a' AND h.here
+  SELECT 'column', r.schema, r.name, a.attname::text, format('%%I.%%I.%%I', r.schema, r.name, a.attname), r.role, a.attacl
+  FROM relations r
+  CROSS JOIN LATERAL (
+    SELECT * FROM pg_attribute a WHERE a.attrelid = r.objid AND a.attnum = r.objsubid OFFSET 0) AS a
+  WHERE r.objsubid <> 0
   UNION ALL
   SELECT 'schema', '', n.nspname::text, '', quote_ident(n.nspname), h.role, n.nspacl
   FROM held h JOIN pg_namespace n ON n.oid = h.objid

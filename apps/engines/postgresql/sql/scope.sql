@@ -22,7 +22,10 @@ views AS (
 columns AS (
   SELECT v.schema, v.name, w.key AS col, ARRAY(SELECT json_array_elements_text(w.value)) AS wanted, v.oid, a.attacl
   FROM views v CROSS JOIN LATERAL json_each(v.columns) AS w
-  LEFT JOIN pg_attribute a ON a.attrelid = v.oid AND a.attname = w.key::name AND a.attnum > 0 AND NOT a.attisdropped
+  -- OFFSET 0: not all columns of the database for those of a few views.
+  LEFT JOIN LATERAL (
+    SELECT * FROM pg_attribute a
+    WHERE a.attrelid = v.oid AND a.attname = w.key::name AND a.attnum > 0 AND NOT a.attisdropped OFFSET 0) AS a ON true
 ),
 -- A serial column's default needs its sequence; an identity column's does not ('i' in pg_depend). Behind a view only
 -- the next number is to be had.
@@ -75,10 +78,10 @@ SELECT kind, schema, name, col AS "column", relkind, oid, wanted,
       WHEN 'sequence' THEN has_sequence_privilege(%(masker)s, weighed.oid, p || ' WITH GRANT OPTION')
       ELSE grantable END, false)
   ) AS ungrantable,
-  ARRAY(SELECT unnest(wanted) EXCEPT SELECT unnest(held) ORDER BY 1) AS missing,
-  ARRAY(
-    SELECT unnest(CASE WHEN kind IN ('view', 'column') THEN held END) EXCEPT SELECT unnest(wanted) ORDER BY 1
-  ) AS surplus
+  CASE WHEN wanted <@ held THEN '{}'
+       ELSE ARRAY(SELECT unnest(wanted) EXCEPT SELECT unnest(held) ORDER BY 1) END AS missing,
+  CASE WHEN kind NOT IN ('view', 'column') OR held <@ wanted THEN '{}'
+       ELSE ARRAY(SELECT unnest(held) EXCEPT SELECT unnest(wanted) ORDER BY 1) END AS surplus
 FROM weighed
 WHERE kind <> 'column' OR cardinality(wanted) > 0 OR cardinality(held) > 0
 ORDER BY kind, schema, name, col

@@ -1,9 +1,12 @@
 -- The views of a scope as they stand. What is not there has no oid; what a view shows is told by its rule, not by its
--- name. `writes`: column -> rights that the scope role holds on it.
+-- name. `writes`: column -> rights that the scope role holds on it. Comments are read where they are: obj_description()
+-- is SQL, which is planned and started anew each time.
 SELECT w.schema, w.name, n.oid AS namespace, pg_get_userbyid(n.nspowner) = %(masker)s AS schema_ours,
-       obj_description(n.oid, 'pg_namespace') AS schema_comment,
+       (SELECT description FROM pg_description
+        WHERE objoid = n.oid AND classoid = 'pg_namespace'::regclass AND objsubid = 0) AS schema_comment,
        c.oid, c.relkind = 'v' AND pg_get_userbyid(c.relowner) = %(masker)s AS ours,
-       obj_description(c.oid, 'pg_class') AS comment, pg_get_viewdef(c.oid) AS definition,
+       (SELECT description FROM pg_description
+        WHERE objoid = c.oid AND classoid = 'pg_class'::regclass AND objsubid = 0) AS comment, pg_get_viewdef(c.oid) AS definition,
        ARRAY(SELECT unnest(c.reloptions) ORDER BY 1) AS options,
        (SELECT count(*) FROM pg_rewrite r WHERE r.ev_class = c.oid)
          + (SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = c.oid) AS rules,

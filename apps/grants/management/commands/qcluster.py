@@ -12,11 +12,17 @@ from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
+from django.db import connections
 from django_q import cluster
+from django_q.conf import Conf
 from django_q.management.commands import qcluster
 
+from apps.audit import signing
+from apps.core.errors import PortalError
 from apps.grants import leases
+from apps.grants.tasks import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +42,25 @@ class AllForOne(cluster.Sentinel):  # type: ignore[misc]  # django-q2 has no typ
         os._exit(1)  # a clean exit would wait for the queue that nobody can read
 
 
+def _compare_with_anchors() -> None:
+    """Before anything is signed. A key that cannot be read is told now, and not to a log each minute."""
+    try:
+        signer = signing.read_signing_key()
+        if signer is not None:
+            signing.compare(signing.anchors(), signing.known_keys(signer))
+    except (PortalError, ImproperlyConfigured) as refusal:
+        raise CommandError(str(refusal)) from refusal
+    finally:
+        connections.close_all()  # the workers are forked, and must not share one
+
+
 class Command(qcluster.Command):  # type: ignore[misc]  # as above
     """`Q_CLUSTER_NAME=access manage.py qcluster`"""
 
     def handle(self, *args: Any, **options: Any) -> None:
         cluster.Sentinel = AllForOne
+        if Conf.CLUSTER_NAME == Cluster.BULK:
+            _compare_with_anchors()
         gc.freeze()  # what is imported is there to stay: no worker looks through it again and again
         super().handle(*args, **options)
         for sentinel in active_children():

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from apps.accounts.actors import OPERATOR
+from apps.catalog.commands import servers_called
 from apps.catalog.models import Server
 from apps.catalog.services import want_reconcile
 
@@ -16,11 +17,6 @@ class Command(BaseCommand):
         parser.add_argument("name", nargs="?", help="what the server is called in the portal")
 
     def handle(self, *args: Any, name: str | None, **options: Any) -> None:
-        servers = Server.objects.filter(retired_at=None)
-        chosen = servers.filter(name=name) if name else servers
-        if name and not chosen:
-            known = ", ".join(servers.values_list("name", flat=True)) or "none"
-            raise CommandError(f"There is no server called {name}; known: {known}.")
-        for server in chosen:
+        for server in servers_called(name or None, among=Server.objects.filter(retired_at=None)):
             want_reconcile(actor=OPERATOR, server_id=server.pk)
             self.stdout.write(f"{server}: a worker compares it; what it finds is on its page and in the record.")

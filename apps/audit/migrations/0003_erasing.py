@@ -1,0 +1,10 @@
+from pathlib import Path
+
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    """There is no way back: what was sealed stays as it is."""
+
+    dependencies = [("audit", "0002_sealed_together")]
+    operations = [migrations.RunSQL(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))]

@@ -1,0 +1,5 @@
+"""The cast on a real target, as for grants."""
+
+from tests.grants.conftest import databases, people
+
+__all__ = ["databases", "people"]
