@@ -544,7 +544,7 @@ class ReportCheckpointOut(Schema):
     hash: str
 
 
-class BundleIn(Schema):
+class BundleIn(Body):
     """The evidence of a period that is over: a day (its beginning, UTC) or RFC 3339. Without `reports`: all of them."""
 
     since: str = Field(alias="from", examples=["2026-11-01"])
