@@ -1,5 +1,6 @@
 // Rows of a result, however many: only what is in the window exists in the page, and values are only ever text.
-const ROW_HEIGHT = 28; // pixels; .grid-row in console.css says the same
+const ROW_HEIGHT = 28; // pixels; .grid-cell in portal.css says the same
+const EMPTY = "an empty"; // as wide as the framed word for an empty text; NULL is narrower
 const OVERSCAN = 6; // rows drawn beyond each edge, so that a short scroll shows nothing empty
 const MOST_HEIGHT = 15_000_000; // pixels; browsers end elements somewhere beyond
 const SHOWN = 64; // characters of a value in its cell, more than fit; the panel shows all of it
@@ -76,7 +77,7 @@ export class ResultGrid {
     this.lefts = [this.gutter];
     this.columns.forEach((column, index) => {
       let longest = Math.max(4, lengthOf(column.name), Math.min(28, lengthOf(headType(column))) * 0.9);
-      for (const row of sample) longest = Math.max(longest, lengthOf(row[index] || "empty."));
+      for (const row of sample) longest = Math.max(longest, lengthOf(row[index] || EMPTY));
       this.lefts.push(this.lefts[index] + Math.ceil(Math.min(longest, WIDEST) * letter) + 22);
     });
   }

@@ -150,6 +150,7 @@ def test_export_when_all_rows_are_taken_along(sign_in: SignIn, granted: Granted,
     assert len(data.splitlines()) > 3_000
     assert b"*" in data.splitlines()[-1]
     expect(page.locator("#past .hash").first).to_have_text(hashlib.sha256(data).hexdigest(), timeout=20_000)
+    expect(page.locator("#export-now")).to_contain_text(re.compile(r"Exported whole: [\d,]{5,} rows"))
 
     type_in(page, "SELECT nothing FROM customers")
     page.get_by_role("button", name="Export").click()
@@ -163,9 +164,10 @@ def test_export_when_it_is_cancelled(sign_in: SignIn, granted: Granted) -> None:
     type_in(page, "SELECT n, repeat('x', 9999), pg_sleep(0.01) FROM generate_series(1, 100000) n")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
-    expect(page.locator("#running")).to_contain_text(re.compile(r"Export under way: [1-9][\d,]* rows"), timeout=30_000)
+    expect(page.locator("#export-now")).to_contain_text(re.compile(r"Export under way: [1-9][\d,]* rows"), timeout=30_000)
     page.get_by_role("button", name="Cancel the export").click()
     expect(page.locator("#past")).to_contain_text("cancelled", timeout=30_000)
+    expect(page.locator("#export-now")).to_contain_text("The export is not whole")
     assert download.value.failure()  # never as if it were whole
 
 
