@@ -35,6 +35,7 @@ from apps.policies.facts import Step, StepKind
 from apps.requests.changes import close, locked, move, scope_facts, scope_texts
 from apps.requests.masked import check, know
 from apps.requests.models import AccessRequest
+from apps.requests.one_statement import check_tables
 from apps.requests.scope import EffectiveScope
 from apps.requests.states import RequestStatus
 
@@ -250,6 +251,8 @@ def _narrowed(request: AccessRequest, before: EffectiveScope, less: _Less) -> Ef
     if scope.views != before.views or scope.unmask != before.unmask:
         # A column that stays masked now, or a view where there was none, may ask for what its table does not have.
         check(scope, know(request.database, [view.table for view in scope.views]))
+    if scope != before:
+        check_tables(scope, request.database)
     return scope
 
 

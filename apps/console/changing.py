@@ -38,7 +38,7 @@ from apps.engines.base import EngineError, Level
 from apps.engines.postgresql import splitting
 from apps.engines.postgresql.running import Session
 from apps.engines.running import StatementError
-from apps.requests.asking import checked_rows
+from apps.requests.one_statement import checked_rows
 
 CHANNEL: Final = "jitportal_console"
 BEAT_SECONDS: Final = 30  # a page that is not heard for so long is gone

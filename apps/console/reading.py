@@ -5,6 +5,7 @@ What a statement notifies by some function is never told to anybody, as nothing 
 
 from collections.abc import Generator, Sequence
 from functools import partial
+from typing import Final
 
 from apps.accounts.models import User
 from apps.console import access, slots
@@ -15,6 +16,8 @@ from apps.console.record import Running, refusals_recorded
 from apps.console.streams import Place, Step, Stream, cancelled, key, parsed, passed_on, refused
 from apps.core.errors import PortalError
 from apps.engines.postgresql.splitting import Statement
+
+_EXPLAIN: Final = "EXPLAIN (ANALYZE false) "  # no word of the statement behind it can make it run
 
 
 @refusals_recorded
@@ -29,9 +32,8 @@ def query(*, actor: User, grant_id: str, sql: str, address: str = "") -> Stream:
 
 @refusals_recorded
 def explain(*, actor: User, grant_id: str, address: str = "") -> Stream:
-    """With (ANALYZE false) no word of the statement can make it run."""
     use = access.usable(actor, grant_id, Kind.EXPLAIN)
-    one = Statement(f"EXPLAIN (ANALYZE false) {use.scope.statement}", 0)
+    one = Statement(f"{_EXPLAIN}{use.scope.statement}", -len(_EXPLAIN))
     return Stream(_read(Asked(actor=actor, grant_id=grant_id, address=address), [one], kind=Kind.EXPLAIN))
 
 

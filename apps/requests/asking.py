@@ -21,7 +21,6 @@ from apps.core.errors import Invalid, NotAllowed, NotFound
 from apps.core.texts import checked
 from apps.engines.base import Level, Severity
 from apps.engines.masks import HIDDEN
-from apps.engines.postgresql.splitting import refusal, split
 from apps.policies.approvers import circles
 from apps.policies.evaluate import SECURITY, evaluate
 from apps.policies.facts import Facts, Verdict
@@ -30,13 +29,12 @@ from apps.policies.risk import span
 from apps.policies.services import current_rules
 from apps.requests import masked
 from apps.requests.errors import Refused
+from apps.requests.one_statement import check_tables, checked_statement
 from apps.requests.scope import EffectiveScope
 
 MAX_REASON: Final = 2_000
 MAX_TICKET: Final = 100
 MAX_NAMES: Final = 20_000  # table names in one request; a wildcard counts as one
-MAX_STATEMENT: Final = 20_000  # characters: approvers read it
-MAX_EXPECTED: Final = 1_000_000_000
 MAX_AHEAD: Final = timedelta(days=30)
 _SHOWN: Final = 5  # functions in one sentence
 _LATE: Final = timedelta(minutes=1)  # a start this long ago still means "now"
@@ -85,7 +83,13 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
         "connection": _connection(ask.connection),
         "minutes": checked_minutes(ask.minutes),
         "starts_at": _starts_at(ask.starts_at, now, at_once=ask.break_glass),
-        "statement": _statement(ask),
+        "statement": checked_statement(
+            ask.statement,
+            expected_rows=ask.expected_rows,
+            level=ask.level,
+            connection=ask.connection,
+            break_glass=ask.break_glass,
+        ),
         "expected_rows": ask.expected_rows,
     }
     resolved = resolve(database, _names(ask.tables, field="tables"))
@@ -93,6 +97,7 @@ def analyse(actor: User, ask: Ask, *, now: datetime) -> Analysis:
     seen = masking.seen(database, resolved.tables)
     known = masked.know(database, resolved.tables, masks=seen.masks)
     scope = EffectiveScope(database=database.pk, tables=resolved.tables, unmask=unmask, views=seen.views, **kind)
+    check_tables(scope, database)
     masked.refuse_paused(known)
     masked.check(scope, known)
     check_notifying(database, scope.connection)
@@ -117,13 +122,6 @@ def checked_minutes(value: object) -> int:
             field="minutes",
         )
     return value
-
-
-def checked_rows(value: object) -> None:
-    """Raise Invalid unless `value` is a sane number of affected rows, or None."""
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_EXPECTED):
-        sentence = f"The expected number of rows is a whole number, from 0 to {MAX_EXPECTED}."
-        raise Invalid(sentence, field="expected_rows")
 
 
 def judged(
@@ -218,33 +216,6 @@ def _check_server(database: Database) -> None:
             f"{errors[0]}",
             field="database",
         )
-
-
-def _statement(ask: Ask) -> str:
-    """Exactly as it was typed: what approvers read is what runs."""
-    rows = ask.expected_rows
-    if rows is not None and (not isinstance(rows, int) or isinstance(rows, bool) or not 0 <= rows <= MAX_EXPECTED):
-        raise Invalid(
-            f"The expected number of rows is a whole number, from 0 to {MAX_EXPECTED}.", field="expected_rows"
-        )
-    sql = checked(ask.statement, what="The statement", field="statement", at_most=MAX_STATEMENT)
-    if not sql:
-        if rows is not None:
-            raise Invalid("An expected number of rows belongs to a statement.", field="expected_rows")
-        return ""
-    if ask.break_glass:
-        raise Invalid("In an emergency access is not for one statement: leave it empty.", field="statement")
-    if ask.connection != Connection.CONSOLE:
-        raise Invalid("An approved statement runs in the portal's console: choose that.", field="connection")
-    if ask.level == Level.EXPORT:
-        raise Invalid("An approved statement reads or changes: choose the level query or change.", field="level")
-    found = split(sql)
-    if len(found) != 1:
-        said = f"These are {len(found)} statements" if found else "This says nothing"
-        raise Invalid(f"{said}; exactly one can be approved and run.", field="statement")
-    if why := refusal(found[0]):
-        raise Invalid(why, field="statement")
-    return sql
 
 
 def _level(value: str) -> Level:

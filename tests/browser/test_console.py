@@ -164,7 +164,9 @@ def test_export_when_it_is_cancelled(sign_in: SignIn, granted: Granted) -> None:
     type_in(page, "SELECT n, repeat('x', 9999), pg_sleep(0.01) FROM generate_series(1, 100000) n")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
-    expect(page.locator("#export-now")).to_contain_text(re.compile(r"Export under way: [1-9][\d,]* rows"), timeout=30_000)
+    expect(page.locator("#export-now")).to_contain_text(
+        re.compile(r"Export under way: [1-9][\d,]* rows"), timeout=30_000
+    )
     page.get_by_role("button", name="Cancel the export").click()
     expect(page.locator("#past")).to_contain_text("cancelled", timeout=30_000)
     expect(page.locator("#export-now")).to_contain_text("The export is not whole")

@@ -59,6 +59,14 @@ def test_run_approved_when_the_level_only_reads(people: Cast) -> None:
     assert (ended(events).committed, failed(events).sqlstate) == (False, "25006")
 
 
+def test_explain_when_the_statement_is_wrong_says_where_it_is(people: Cast) -> None:
+    grant = fix(people, "UPDATE stock.products SET nothing = 1")
+
+    told = failed(console.explain(actor=people.alice, grant_id=grant.pk))
+
+    assert (told.sqlstate, told.position) == ("42703", FIX.index("title"))
+
+
 def test_explain_when_the_statement_tries_to_run(people: Cast, shelf: Any) -> None:
     grant = fix(people, "ANALYZE DELETE FROM stock.products", None)
 

@@ -115,3 +115,9 @@ def test_without_literals_when_there_are_some() -> None:
 
     assert shown == 'SELECT $, $, $, $, "Odd"   FROM t1 WHERE a = $$  '
     assert not any(name in shown for name in ("Zoe", "Yan", "12"))
+
+
+def test_dotted_when_names_are_written_in_any_way() -> None:
+    (one,) = split("""SELECT a.b, c . "D", x.y.z, 1.5, 'q.r' /* s.t */ FROM U&"\\0075" . v WHERE (w).x = $$ k.l $$""")
+
+    assert one.dotted == (("a", "b"), ("c", "D"), ("x", "y"), ("y", "z"), ("u", "v"))

@@ -157,6 +157,14 @@ def test_statement_when_it_was_approved(people: Cast) -> None:
         assert "Run it once" not in seen
 
 
+def test_plan_when_the_statement_would_fail_does_not_offer_to_run_it(people: Cast) -> None:
+    grant = live(people, level="change", tables=STOCK, statement="UPDATE stock.products SET nothing = 1")
+    seen = text(post(people.alice, grant, "explain"))
+    assert '<mark class="wrong">nothing</mark>' in seen
+    assert "it would fail in the same way" in seen
+    assert "Run it once" not in seen
+
+
 WAYS = ("console_run", "console_export", "console_begin", "explain", "run_once", "console")
 
 

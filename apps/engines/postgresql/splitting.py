@@ -43,6 +43,9 @@ class Kind(Enum):
     OTHER = auto()
 
 
+_NAMES: Final = frozenset({Kind.WORD, Kind.QUOTED})
+
+
 @dataclass(frozen=True)
 class Token:
     kind: Kind
@@ -71,8 +74,17 @@ class Statement:
     @cached_property
     def names(self) -> frozenset[str]:
         """Every name in it as the server folds it, quoted or not."""
-        quoted = (_name(one.text) for one in self.tokens if one.kind is Kind.QUOTED)
-        return frozenset([*(word.lower() for word in self.words), *quoted])
+        return frozenset(_folded(one) for one in self.tokens if one.kind in _NAMES)
+
+    @cached_property
+    def dotted(self) -> tuple[tuple[str, str], ...]:
+        """Two names with a dot between, as the server folds them: `schema.table`, and `table.column` as well."""
+        three = zip(self.tokens, self.tokens[1:], self.tokens[2:], strict=False)
+        return tuple(
+            (_folded(one), _folded(other))
+            for one, dot, other in three
+            if dot.text == "." and one.kind in _NAMES and other.kind in _NAMES
+        )
 
 
 def tokens(text: str) -> Iterator[Token]:
@@ -148,6 +160,10 @@ def without_literals(text: str) -> str:
 def _changes_who(words: tuple[str, ...]) -> bool:
     rest = words[1:] if words[:1] in {("SESSION",), ("LOCAL",)} and words[1:2] != ("AUTHORIZATION",) else words
     return rest[:1] == ("ROLE",) or "AUTHORIZATION" in words[:3] or rest[:1] == ("SESSION_AUTHORIZATION",)
+
+
+def _folded(one: Token) -> str:
+    return one.text.lower() if one.kind is Kind.WORD else _name(one.text)
 
 
 def _name(quoted: str) -> str:
