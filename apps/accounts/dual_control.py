@@ -26,7 +26,7 @@ from django.db.models import F, Func, IntegerField, Model, Q, QuerySet
 
 from apps.accounts.actors import OPERATOR, Actor, actor_id
 from apps.accounts.models import Duty, ProposedEdit, User
-from apps.accounts.roles import is_dba, is_security, is_seen, people_with_duty
+from apps.accounts.roles import answers_for_all, is_security, is_seen, people_with_duty
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.canonical import Json
@@ -153,7 +153,7 @@ def waiting_for(user: User) -> QuerySet[ProposedEdit]:
 def visible_to(user: User) -> QuerySet[ProposedEdit]:
     """Every edit that ever waited, newest first, for administrators and security; their own for everybody else."""
     found = ProposedEdit.objects.select_related("proposer", "decided_by").order_by("-proposed_at")
-    return found if is_dba(user) or is_security(user) else found.filter(proposer=user)
+    return found if answers_for_all(user) else found.filter(proposer=user)
 
 
 def seconds(edit: ProposedEdit) -> QuerySet[User]:
@@ -311,7 +311,7 @@ def _require_second_person(actor: Actor, edit: ProposedEdit) -> None:
 
 def may_second(user: User) -> bool:
     """An emergency administrator is a password that somebody holds, not another person."""
-    return user.emergency_until is None and (is_dba(user) or is_security(user))
+    return user.emergency_until is None and answers_for_all(user)
 
 
 def _close(edit: ProposedEdit, status: str, action: Action, actor: Actor, comment: str) -> ProposedEdit:

@@ -35,6 +35,11 @@ def is_security(user: User | AnonymousUser) -> bool:
     return has_duty(user, Duty.SECURITY)
 
 
+def answers_for_all(user: User | AnonymousUser) -> bool:
+    """For access to every database, as its owners do for one."""
+    return is_dba(user) or is_security(user)
+
+
 def is_auditor(user: User | AnonymousUser) -> bool:
     return has_duty(user, Duty.AUDITOR)
 

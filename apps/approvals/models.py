@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from apps.accounts.models import User
-from apps.accounts.roles import is_dba, is_security
+from apps.accounts.roles import answers_for_all
 from apps.catalog.models import Database
 from apps.core.ids import LENGTH, new_id
 from apps.requests.models import AccessRequest
@@ -23,7 +23,7 @@ class ReviewQuerySet(models.QuerySet["Review"]):
 
     def concerning(self, user: User) -> "ReviewQuerySet":
         """Those that `user` answers for, or that are about access of theirs."""
-        if is_security(user) or is_dba(user):
+        if answers_for_all(user):
             return self
         return self.filter(Q(request__requester=user) | Q(request__database__in=Database.objects.owned_by(user)))
 

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Case, F, Q, When
 
 from apps.accounts.models import User
+from apps.accounts.roles import answers_for_all
 from apps.catalog.models import Database, Server
 from apps.core.ids import LENGTH, new_id
 from apps.grants.states import LIVE, EndCause, ExtensionStatus, GrantStatus
@@ -34,6 +35,10 @@ class GrantQuerySet(models.QuerySet["Grant"]):
     def visible_to(self, user: User) -> "GrantQuerySet":
         """A grant is visible to whoever may see its request."""
         return self.filter(request__in=AccessRequest.objects.visible_to(user))
+
+    def answered_for_by(self, user: User) -> "GrantQuerySet":
+        """Those that `user` may take away: of databases that are theirs, or of all."""
+        return self if answers_for_all(user) else self.filter(database__in=Database.objects.owned_by(user))
 
     def live(self) -> "GrantQuerySet":
         """Grants under which somebody has, may soon have, or may still have access."""

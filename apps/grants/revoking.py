@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.db.models import Count, QuerySet
 
 from apps.accounts.models import User
-from apps.accounts.roles import is_dba, is_security
+from apps.accounts.roles import answers_for_all
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.canonical import Json
@@ -126,7 +126,7 @@ class Revoked:
 
 def may_revoke_all(user: User) -> bool:
     """Whether the button is of use to `user` at all."""
-    return _answers_for_all(user) or Database.objects.owned_by(user).exists()
+    return answers_for_all(user) or Database.objects.owned_by(user).exists()
 
 
 def affected(*, actor: User, **selected: Any) -> Affected:
@@ -247,7 +247,7 @@ def _selection(
     kind, value = named[0]
     name = "" if kind is Kind.EVERYTHING else checked(value, what="The name", field=kind, at_most=150, required=True)
     owned = Database.objects.owned_by(actor)
-    if not _answers_for_all(actor) and not (kind is Kind.DATABASE and owned.filter(slug=name).exists()):
+    if not answers_for_all(actor) and not (kind is Kind.DATABASE and owned.filter(slug=name).exists()):
         raise NotAllowed(
             "All access is taken away by a database administrator or security, and to a database by its owners."
         )
@@ -282,10 +282,6 @@ def _affected(selection: Selection) -> Affected:
     ]
     lines.sort(key=lambda line: (-line.grants - line.requests, line.username, line.database))
     return Affected(selection, tuple(lines), selection.grants(GrantStatus.ENDING).count())
-
-
-def _answers_for_all(user: User) -> bool:
-    return is_dba(user) or is_security(user)
 
 
 def _record_refusal(actor: User, refusal: PortalError) -> None:

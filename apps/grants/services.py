@@ -14,11 +14,10 @@ from django.db.models import DateTimeField, ExpressionWrapper, F, QuerySet, Valu
 from django.db.models.functions import Greatest, Least
 
 from apps.accounts.models import User
-from apps.accounts.roles import is_dba, is_security
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.body import rfc3339
-from apps.catalog.models import Database, Server
+from apps.catalog.models import Server
 from apps.core import clock
 from apps.core.errors import Conflict, NotAllowed, NotFound
 from apps.core.nudge import nudge
@@ -188,7 +187,7 @@ def _end_to_move(grant: Grant) -> datetime:
 
 def may_revoke(user: User, grant: Grant) -> bool:
     """Whether `user` answers for what the grant reaches."""
-    return is_dba(user) or is_security(user) or Database.objects.owned_by(user).filter(pk=grant.database_id).exists()
+    return Grant.objects.filter(pk=grant.pk).answered_for_by(user).exists()
 
 
 @_refusals_recorded

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from apps.accounts import dual_control
 from apps.accounts.adminsite import person
 from apps.accounts.models import ProposedEdit, User
-from apps.accounts.roles import is_auditor, is_dba, is_security, is_seen, is_welcome, seen_until
+from apps.accounts.roles import answers_for_all, is_auditor, is_dba, is_seen, is_welcome, seen_until
 from apps.approvals import services as approvals
 from apps.approvals.models import Review
 from apps.audit.models import RecordBreak, VerificationRun
@@ -118,7 +118,7 @@ class Surroundings:
 
     @cached_property
     def answers_for_record(self) -> bool:
-        return self.is_dba or self.may_read_record or is_security(self.user)
+        return self.may_read_record or answers_for_all(self.user)
 
     @cached_property
     def broken(self) -> RecordBreak | None:
@@ -143,8 +143,19 @@ class Surroundings:
         return may_revoke_all(self.user)
 
     @cached_property
+    def begins_with_all(self) -> bool:
+        """Whether lists show what others have as well, unless they are asked for one's own."""
+        return self.may_revoke_all or self.may_read_record
+
+    @cached_property
     def may_read_record(self) -> bool:
         return is_auditor(self.user)
+
+
+def is_of_all(request: HttpRequest) -> bool:
+    """Whether a list shows what others have as well."""
+    whose = request.GET.get("whose")
+    return whose == "all" if whose else surroundings(request).begins_with_all
 
 
 def surroundings(request: HttpRequest) -> Surroundings:

@@ -18,6 +18,7 @@ from apps.core.errors import NotFound
 from apps.grants import services as grants
 from apps.grants.models import Grant
 from apps.grants.states import LIVE
+from apps.portal.context import is_of_all
 from apps.portal.paging import Page, page_of
 from apps.portal.reach import reached
 
@@ -26,9 +27,9 @@ _STATES: Final = {"live": "live", "over": "over", "": "all"}
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """My grants; with `whose=all`, every one that I may see."""
+    """My grants, or with `whose=all` every one that I may see; that is what whoever answers for them begins with."""
     user = person(request)
-    everybody = request.GET.get("whose") == "all"
+    everybody = is_of_all(request)
     rows = Grant.objects.visible_to(user) if everybody else Grant.objects.filter(holder=user)
     state = request.GET.get("state", "")
     if state == "live":

@@ -3,11 +3,13 @@
 from datetime import timedelta
 from typing import Final
 
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from apps.accounts.adminsite import person
+from apps.accounts.models import User
 from apps.grants.models import Grant
 from apps.grants.states import EndCause, GrantStatus
 from apps.portal.context import surroundings
@@ -40,6 +42,7 @@ def home(request: HttpRequest) -> HttpResponse:
     )
     mine = list(AccessRequest.objects.filter(requester=user).select_related("database", "grant", "extension")[:_SHOWN])
     waiting = list(around.inbox.select_related("requester", "database")[: _SHOWN + 1])
+    theirs = _theirs(user) if around.may_revoke_all else []
     surprising = Grant.objects.filter(holder=user, end_cause__in=_SURPRISING, ending_since__gt=now - _TOLD_FOR)
     cut_short = list(surprising.select_related("database").order_by("-ending_since")[:_SHOWN])
     state = state_of(
@@ -48,6 +51,7 @@ def home(request: HttpRequest) -> HttpResponse:
         [row.pk for row in waiting],
         [grant.pk for grant in cut_short],
         [one.review.pk for one in around.reviews],
+        [(grant.pk, grant.status, grant.expires_at, grant.sessions_live) for grant in theirs],
     )
     if is_unchanged(request, state):
         return HttpResponse(status=204)
@@ -57,10 +61,19 @@ def home(request: HttpRequest) -> HttpResponse:
         "mine": mine,
         "waiting": waiting[:_SHOWN],
         "more_waiting": len(waiting) > _SHOWN,
+        "theirs": theirs[:_SHOWN],
+        "more_theirs": len(theirs) > _SHOWN,
         "state": state,
         "pace": _pace(grants, mine),
     }
     return render(request, "portal/home.html", context)
+
+
+def _theirs(user: User) -> list[Grant]:
+    """What others have, of what this person answers for; what ends soonest first, and one more than is shown."""
+    rows = Grant.objects.answered_for_by(user).live().exclude(holder=user)
+    soonest = rows.order_by(F("expires_at").asc(nulls_last=True), "queued_at")
+    return list(soonest.select_related("holder", "database", "request")[: _SHOWN + 1])
 
 
 def _pace(grants: list[Grant], mine: list[AccessRequest]) -> int:

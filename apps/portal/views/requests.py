@@ -27,7 +27,7 @@ from apps.grants.surplus import allowed, withdrawal
 from apps.notifications import services as notifications
 from apps.portal import limits, words
 from apps.portal.agreed import agreed
-from apps.portal.context import surroundings
+from apps.portal.context import is_of_all, surroundings
 from apps.portal.forms import DecideForm
 from apps.portal.longer import LongerForm, Outcome, asked, outcome
 from apps.portal.paging import Page, page_of
@@ -45,9 +45,9 @@ _REVOCABLE: Final = (GrantStatus.QUEUED, GrantStatus.ACTIVE)
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """My requests; with `whose=all`, every one that I may see."""
+    """My requests, or with `whose=all` every one that I may see; that is what whoever answers for them begins with."""
     user = person(request)
-    everybody = request.GET.get("whose") == "all"
+    everybody = is_of_all(request)
     rows = AccessRequest.objects.visible_to(user) if everybody else AccessRequest.objects.filter(requester=user)
     status = request.GET.get("status", "")
     if status in RequestStatus.values:

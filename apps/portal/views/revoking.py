@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from apps.accounts.adminsite import person
 from apps.accounts.models import User
-from apps.accounts.roles import is_dba, is_security
+from apps.accounts.roles import answers_for_all
 from apps.catalog.models import Database, Server
 from apps.core.errors import Conflict, Invalid, NotAllowed, PortalError
 from apps.grants import services as grants
@@ -81,7 +81,7 @@ def _refused(
 def _choice(request: HttpRequest, user: User) -> HttpResponse:
     if not grants.may_revoke_all(user):
         raise NotAllowed("Access is taken away by database administrators, security and owners of a database.")
-    is_for_all = is_dba(user) or is_security(user)
+    is_for_all = answers_for_all(user)
     living = Grant.objects.filter(status__in=[GrantStatus.QUEUED, GrantStatus.ACTIVE])
     databases = Database.objects.all() if is_for_all else Database.objects.owned_by(user)
     context = {
