@@ -82,10 +82,9 @@ def ensure_default_rules(*, actor: Actor = OPERATOR) -> int:
     newest = PolicyVersion.objects.first()
     if newest:
         return newest.number
-    for position, content in enumerate(DEFAULT_RULES, start=1):
-        rule = Rule(position=position, **content)
-        _check(rule)
-        rule.save(force_insert=True)
+    rules = [Rule(position=position, **content) for position, content in enumerate(DEFAULT_RULES, start=1)]
+    _check(*rules)
+    Rule.objects.bulk_create(rules)
     return _new_version(actor, None, change="defaults")
 
 
@@ -140,25 +139,31 @@ def _rule(rule_id: str) -> Rule:
     return rule
 
 
-def _check(rule: Rule) -> None:
-    """Raise Invalid unless the model and evaluate() both understand the rule."""
+def _check(*rules: Rule) -> None:
+    """Raise Invalid unless the model and evaluate() both understand the rules, and what they name is there."""
+    steps = [step for rule in rules for step in _parsed(rule).steps]
+    # A class that does not exist would never be met: the rule would be passed over without a word.
+    classes = {name for rule in rules for name in rule.unmask_classes}
+    known = DataClass.objects.filter(name__in=classes).values_list("name", flat=True)
+    if unheard := classes - set(known):
+        raise Invalid(f"There is no data class {', '.join(sorted(unheard))}.", field="unmask_classes")
+    groups = {step.group for step in steps if step.group} - set(Duty.values)
+    if unknown := groups - set(Group.objects.filter(name__in=groups).values_list("name", flat=True)):
+        raise Invalid(f"There is no group {', '.join(sorted(unknown))} to ask.", field="steps")
+
+
+def _parsed(rule: Rule) -> RuleData:
+    """Raises Invalid unless the rule alone is as it should be."""
     rule.name = checked(rule.name, what="The name of a rule", field="name", at_most=100, required=True)
     try:
         rule.clean_fields(exclude=["position"])
         rule.validate_unique(exclude={"position"})
-        steps = parse_rule(as_data(rule)).steps
+        return parse_rule(as_data(rule))
     except ValidationError as error:
         field, sentences = next(iter(error.message_dict.items()))
         raise Invalid(f"{field}: {' '.join(sentences)}", field=field) from error
     except Malformed as error:
         raise Invalid(str(error), field=error.field) from error
-    # A class that does not exist would never be met: the rule would be passed over without a word.
-    classes = DataClass.objects.filter(name__in=rule.unmask_classes).values_list("name", flat=True)
-    if unheard := set(rule.unmask_classes) - set(classes):
-        raise Invalid(f"There is no data class {', '.join(sorted(unheard))}.", field="unmask_classes")
-    named = {step.group for step in steps if step.group} - set(Duty.values)
-    if unknown := named - set(Group.objects.filter(name__in=named).values_list("name", flat=True)):
-        raise Invalid(f"There is no group {', '.join(sorted(unknown))} to ask.", field="steps")
 
 
 def _place(rule: Rule, position: object) -> None:
