@@ -3,7 +3,7 @@
 PORT ?= 8000
 DATA ?= .demo
 TESTS ?= tests
-SOAK ?= tests/faults tests/grants/test_any_life.py
+SOAK ?= tests/faults tests/grants/test_any_life.py tests/approvals tests/engines/test_masking.py tests/audit tests/reports
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
