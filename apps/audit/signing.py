@@ -53,6 +53,15 @@ class Seen(NamedTuple):
     hash: bytes
 
 
+class Answer(NamedTuple):
+    """What an anchor says when it is asked: the note that it holds and what that tells, or why there is none."""
+
+    anchor: Anchor
+    note: str | None = None
+    seen: Seen | None = None
+    error: AnchorError | None = None
+
+
 class Memories(NamedTuple):
     """What the portal and its anchors remember of the record: what of that is here; in sentences what is not, what two
     people have agreed to go on without, and who could not be asked.
@@ -111,18 +120,14 @@ def compare(known: Iterable[Anchor], keys: list[Key]) -> list[tuple[Anchor, str 
 
     What an anchor has seen must be part of the record here. If it is not, that is recorded.
     """
-    histories, readable = _our_own(), []
-    for anchor in known:
-        try:
-            note, seen = _read(anchor, keys)
-        except AnchorError as error:
-            _failed(anchor, str(error))
-            continue
-        readable.append((anchor, note))
-        histories += [seen] if seen is not None else []
-    for seen in histories:
+    answers = [_asked(anchor, keys) for anchor in known]
+    for answer in answers:
+        if answer.error is not None:
+            _failed(answer.anchor, str(answer.error))
+    for seen in [*_our_own(), *filter(None, (answer.seen for answer in answers))]:
         if not _is_here(seen) and not _is_confirmed(seen):
             _found(seen)
+    readable = [(answer.anchor, answer.note) for answer in answers if answer.error is None]
     return None if RecordBreak.objects.filter(confirmed_at=None).exists() else readable
 
 
@@ -136,17 +141,10 @@ def memories() -> Memories:
     with suppress(Invalid):  # without it what it has signed is not ours: better one finding too many
         signer = read_signing_key()  # a database that was restored may know none, or an older one
         keys = known_keys(signer) if signer else keys
-    found, lost, silent = _our_own(), [], []
-    for anchor in anchors():
-        try:
-            _, seen = _read(anchor, keys)
-        except NotOurs as error:
-            lost.append(f"{anchor.address}: {error}")
-        except AnchorError as error:
-            silent.append(f"{anchor.address} could not be asked: {error}")
-        else:
-            found += [seen] if seen is not None else []
-            silent += [] if seen is not None else [f"{anchor.address} holds nothing yet."]
+    answers = [_asked(anchor, keys) for anchor in anchors()]
+    found = [*_our_own(), *filter(None, (answer.seen for answer in answers))]
+    lost = [f"{answer.anchor.address}: {answer.error}" for answer in answers if isinstance(answer.error, NotOurs)]
+    silent = list(filter(None, map(_why_silent, answers)))
     here = [seen for seen in found if _is_here(seen)]
     gone = [seen for seen in found if seen not in here]
     agreed = [seen for seen in gone if _is_confirmed(seen)]
@@ -221,14 +219,22 @@ def _our_own() -> list[Seen]:
     return [Seen(OURSELVES, last.size, bytes(last.hash))] if last is not None else []
 
 
-def _read(anchor: Anchor, keys: list[Key]) -> tuple[str | None, Seen | None]:
-    """Its note, and what that says. Raises AnchorError."""
+def _asked(anchor: Anchor, keys: list[Key]) -> Answer:
     has_succeeded = AnchorState.objects.filter(pk=anchor.address).exclude(succeeded_at=None).exists()
-    note = anchor.last(is_new=not has_succeeded)
-    if note is None:
-        return None, None
-    found = _believed(note, keys)
-    return note, Seen(anchor.address, found.size, found.hash)
+    try:
+        note = anchor.last(is_new=not has_succeeded)
+        found = _believed(note, keys) if note is not None else None
+    except AnchorError as error:
+        return Answer(anchor, error=error)
+    return Answer(anchor, note, Seen(anchor.address, found.size, found.hash) if found is not None else None)
+
+
+def _why_silent(answer: Answer) -> str | None:
+    if answer.error is not None:
+        return (
+            None if isinstance(answer.error, NotOurs) else f"{answer.anchor.address} could not be asked: {answer.error}"
+        )
+    return f"{answer.anchor.address} holds nothing yet." if answer.seen is None else None
 
 
 def _believed(note: str, keys: list[Key]) -> notes.Checkpoint:
