@@ -662,6 +662,51 @@ def test_apply_when_nobody_confirms_does_not_run(jit: Jit, approved: FakePortal)
     assert approved.asked("POST /grants/gggggggggg/run") == []
 
 
+WITHOUT_A_PLAN = problem(
+    422, 'The database said no: syntax error at or near "DO".', why="sql", sqlstate="42601", position=0
+)
+
+
+def test_apply_when_there_can_be_no_plan_says_so_and_goes_on(jit: Jit, approved: FakePortal) -> None:
+    script = "DO $$ BEGIN UPDATE t SET a = 1; END $$"
+    approved.answers["GET /requests/rrrrrrrrrr"] = (200, {"statement": script, "expected_rows": None})
+    approved.answers["POST /grants/gggggggggg/explain"] = (422, WITHOUT_A_PLAN)
+    ended = jit("apply", "shop")
+    assert (ended.status, "There is no plan" in ended.said, script in ended.said) == (2, True, True)
+    assert approved.asked("POST /grants/gggggggggg/run") == []
+    ended = jit("apply", "shop", "--yes")
+    assert (ended.status, "Committed" in ended.said) == (0, True)
+    assert json.loads(jit("apply", "shop", "--yes", "--json").out)["committed"] is True
+    assert len(approved.asked("POST /grants/gggggggggg/run")) == 2
+
+
+def test_apply_when_only_the_plan_is_wanted_and_there_is_none(jit: Jit, approved: FakePortal) -> None:
+    approved.answers["POST /grants/gggggggggg/explain"] = (422, WITHOUT_A_PLAN)
+    for more in ([], ["--json"]):
+        ended = jit("apply", "shop", "--plan", "--yes", *more)
+        assert (ended.status, "syntax error" in ended.said) == (5, True)
+    assert approved.asked("POST /grants/gggggggggg/run") == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "exit_status"),
+    [
+        ((422, problem(422, "This access does not reach that.", why="sql", sqlstate="42501")), 5),
+        ((422, problem(422, "It took longer than a statement may here.", why="time", sqlstate="57014")), 5),
+        ((409, problem(409, "The approved statement has been run: it runs once.")), 5),
+        ((503, problem(503, "The connection to the database was lost.")), 1),
+    ],
+)
+def test_apply_when_the_plan_is_refused_does_not_run(
+    jit: Jit, approved: FakePortal, answer: Any, exit_status: int
+) -> None:
+    approved.answers["POST /grants/gggggggggg/explain"] = answer
+    ended = jit("apply", "shop", "--yes")
+    assert ended.status == exit_status
+    assert answer[1]["detail"] in ended.said
+    assert approved.asked("POST /grants/gggggggggg/run") == []
+
+
 def test_apply_when_no_statement_was_approved(jit: Jit, approved: FakePortal) -> None:
     approved.answers["GET /requests/rrrrrrrrrr"] = (200, {"statement": "", "expected_rows": None})
     ended = jit("apply", "shop", "--yes")

@@ -327,6 +327,22 @@ def test_apply_when_a_statement_was_approved(alice: Person, laptop: Laptop, tmp_
     alice.runs("release", granted["id"])
 
 
+def test_apply_when_there_can_be_no_plan(alice: Person, laptop: Laptop, tmp_path: Path) -> None:
+    script = tmp_path / "fix.sql"
+    script.write_text("DO $$ BEGIN UPDATE logistics.carriers SET name = name; END $$")
+    asked = alice.asks(
+        *("request", "shop-staging", "-t", "logistics.carriers", "--level", "change"),
+        *("-m", "5", "-r", "A fix", "--statement", str(script), "--yes"),
+    )
+    laptop("dana").runs("approve", asked["id"], "--yes")
+    granted = alice.asks("wait", asked["id"])
+    assert "syntax error" in alice.runs("apply", granted["id"], "--plan", expect=5).stderr
+    ran = alice.runs("apply", granted["id"], "--yes")
+    said = [ran.stderr.index(text) for text in ("There is no plan", "DO $$ BEGIN", "Committed")]
+    assert said == sorted(said)
+    alice.runs("release", granted["id"])
+
+
 def test_change_when_it_is_tried_out(alice: Person, laptop: Laptop) -> None:
     asked = alice.asks(
         *("request", "shop-staging", "-t", "logistics.carriers", "--level", "change", "--console"),

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from jit import access, reading, show, words
-from jit.errors import Exit, Failure
+from jit.errors import Exit, Failure, Refused
 from jit.options import Access, Json, Url, Yes
 from jit.portal import Portal
 from jit.reading import Sql
@@ -13,6 +13,8 @@ from jit.reading import Sql
 Commit = Annotated[bool, typer.Option("--commit", help="For good; without it everything is rolled back again.")]
 Rows = Annotated[int | None, typer.Option("--expect-rows", help="Roll back unless so many rows are affected.", min=0)]
 Plan = Annotated[bool, typer.Option("--plan", help="Only show how the database would run it.")]
+# What PostgreSQL answers to EXPLAIN before DO, CALL, TRUNCATE and their like.
+_SYNTAX_ERROR = "42601"
 
 
 def change(
@@ -39,7 +41,7 @@ def apply(what: Access, plan: Plan = False, yes: Yes = False, url: Url = None, j
             status=Exit.REFUSED,
             hint=f"Run what you need: `jit change {grant['id']}`, or `jit query {grant['id']}`.",
         )
-    planned = portal.run(grant, "explain", {})
+    planned = _planned(portal, grant, only=plan)
     if plan and json:
         show.data(planned)
         return
@@ -49,6 +51,20 @@ def apply(what: Access, plan: Plan = False, yes: Yes = False, url: Url = None, j
         return
     show.confirm("Run it, once?", yes=yes)
     _tell(portal.run(grant, "run", {}), json=json, wanted=True)
+
+
+def _planned(portal: Portal, grant: dict[str, Any], *, only: bool) -> dict[str, Any]:
+    """The plan, of no lines where there can be none; that is said, and refused where `only` the plan is wanted."""
+    try:
+        planned: dict[str, Any] = portal.run(grant, "explain", {})
+    except Refused as refused:
+        problem = refused.problem or {}
+        if only or (problem.get("why"), problem.get("sqlstate")) != ("sql", _SYNTAX_ERROR):
+            raise
+        # It may be wrong itself, which looks the same: the database's own words let the person tell.
+        show.say(f"There is no plan for this statement: EXPLAIN does not take it. {refused.sentence}", style="yellow")
+        return {"plan": []}
+    return planned
 
 
 def _show_plan(request: dict[str, Any], plan: list[str]) -> None:
