@@ -33,6 +33,13 @@ def portal() -> Iterator[FakePortal]:
 
 
 @pytest.fixture
+def proxy() -> Iterator[FakePortal]:
+    """Something else that listens on loopback, and would answer as the portal does."""
+    with fake_portal() as proxy:
+        yield proxy
+
+
+@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing of whoever runs the tests: no keyring, no settings, no variables."""
     for name in ("JIT_URL", "JIT_TOKEN"):

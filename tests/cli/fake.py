@@ -88,7 +88,7 @@ def fake_portal() -> Iterator[FakePortal]:
             path = parts.path.removeprefix("/api/v1")
             portal.answer(Call(self.command, path, parse_qs(parts.query), dict(self.headers), body, self))
 
-        do_GET = do_POST = _do  # noqa: N815 - http.server's names
+        do_GET = do_POST = do_CONNECT = _do  # noqa: N815 - http.server's names
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     portal.url = f"http://127.0.0.1:{server.server_port}"

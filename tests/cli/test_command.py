@@ -214,6 +214,30 @@ def test_network_when_away(jit: Jit, home: Path, monkeypatch: pytest.MonkeyPatch
     assert "cannot be reached" in ended.said
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy", "ALL_PROXY"])
+def test_token_when_a_proxy_stands_in_the_environment_goes_past_it(
+    jit: Jit, signed_in: FakePortal, proxy: FakePortal, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, proxy.url)
+    assert jit("whoami").status == 0
+    assert len(signed_in.calls) == 1
+    assert proxy.calls == []
+
+
+def test_token_when_the_portal_is_https_goes_through_a_proxy_unseen(
+    home: Path, proxy: FakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", proxy.url)
+    with pytest.raises(Failure, match="cannot be reached"):
+        Portal("https://jit.example.org", "jit_token", pause=0).get("/me")
+    assert {call.method for call in proxy.calls} == {"CONNECT"}
+    assert "jit_token" not in str([call.headers for call in proxy.calls])
+
+
 def test_lists_are_read_to_the_end(jit: Jit, signed_in: FakePortal) -> None:
     row = {"slug": "a", "environment": "staging", "description": "", "may_request": True, "owned": False}
     signed_in.answers["GET /databases"] = [page(row, cursor="c1"), page({**row, "slug": "b"})]

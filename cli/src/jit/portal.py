@@ -30,8 +30,15 @@ class Portal:
         headers = {"User-Agent": f"jit/{__version__} ({platform.system()})", "Accept": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        # Redirects are not followed: the token is for this address alone.
-        self.http = httpx2.Client(base_url=url, headers=headers, timeout=_TIMEOUT, follow_redirects=False)
+        # Redirects are not followed: the token is for this address alone. A proxy of the environment would read it in
+        # plain http, which is for loopback; through https it sees a CONNECT and no more.
+        self.http = httpx2.Client(
+            base_url=url,
+            headers=headers,
+            timeout=_TIMEOUT,
+            follow_redirects=False,
+            trust_env=url.startswith("https:"),
+        )
         weakref.finalize(self, self.http.close)
 
     @classmethod
