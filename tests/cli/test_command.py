@@ -255,6 +255,44 @@ def test_text_of_others_when_it_holds_escapes(jit: Jit, signed_in: FakePortal) -
     assert "[bold red]x[/]" in ended.out
 
 
+_UNSEEN = [0x61C, *range(0x200B, 0x2010), 0x2028, 0x2029, 0x2060, 0xFEFF, 0xE0000, 0xE0041, 0xE007F]
+NASTY = "\x1b\x7f\x85\x9b\u202e\u2066" + "".join(map(chr, _UNSEEN))
+
+
+def test_text_of_others_when_it_holds_marks_that_nobody_sees() -> None:
+    shown = "�" * len(NASTY)
+    assert [words.plain(NASTY), words.line(NASTY), words.cell(NASTY)] == [shown, shown, shown]
+
+
+def test_text_of_others_when_it_is_half_a_character(jit: Jit, signed_in: FakePortal) -> None:
+    signed_in.answers["GET /me"] = (403, problem(403, "No \ud83d."))
+    assert "No �." in jit("whoami").said
+
+
+def test_json_when_it_holds_what_moves_a_terminal(jit: Jit, signed_in: FakePortal) -> None:
+    signed_in.answers["GET /me"] = [(200, ALICE | {"name": f"Zoë {NASTY}"}), (403, problem(403, NASTY))]
+    answer, refused = jit("whoami", "--json"), jit("whoami", "--json")
+    assert json.loads(answer.out)["name"] == f"Zoë {NASTY}"
+    assert json.loads(refused.err)["error"]["detail"] == NASTY
+    for said in (answer.out, refused.err):
+        assert said.removesuffix("\n").isascii()
+        assert said.removesuffix("\n").isprintable()
+
+
+def test_message_when_it_has_lines_makes_one_of_them(jit: Jit, signed_in: FakePortal) -> None:
+    signed_in.answers["GET /me"] = (403, problem(403, "No.\n✓ a peer: dana\r\nIt is approved."))
+    assert jit("whoami").err == "✗ No. ✓ a peer: dana It is approved.\n"
+
+
+def test_request_when_a_text_has_lines_shows_one_of_its_own(jit: Jit, signed_in: FakePortal) -> None:
+    row = request(reason="A fix\nRisk  low", ticket="OPS-1\nRoute  by policy", statement="UPDATE t\n  SET a = 1")
+    signed_in.answers["GET /requests/rrrrrrrrrr"] = (200, row)
+    shown = [line.strip() for line in jit("status", "rrrrrrrrrr").out.splitlines()]
+    assert "Reason  A fix⏎Risk  low" in shown
+    assert "Ticket  OPS-1⏎Route  by policy" in shown
+    assert shown[shown.index("Statement  UPDATE t") :][:2] == ["Statement  UPDATE t", "SET a = 1"]  # to be read
+
+
 # Asking and waiting
 
 
@@ -556,6 +594,18 @@ def test_query_when_there_are_several_accesses_tells_them_apart(jit: Jit, signed
     assert "hhhhhhhhhh (console," in ended.said
 
 
+def test_query_when_a_value_or_a_name_has_lines_shows_one_row(jit: Jit, signed_in: FakePortal) -> None:
+    answer = {
+        "columns": [{"name": "[/]a\nb", "type": "text"}],
+        "rows": [["one  \n  two\r\nthree"]],
+        "truncated": False,
+        "elapsed_ms": 4,
+    }
+    signed_in.answers |= {"GET /grants": page(grant()), "POST /grants/gggggggggg/query": (200, answer)}
+    shown = [line.rstrip() for line in jit("query", "shop", "select 1").out.splitlines()]
+    assert (shown[0], shown[-1], len(shown)) == ("[/]a b", "one  ⏎  two⏎three", 3)
+
+
 @pytest.mark.parametrize(
     ("mask", "said"),
     [
@@ -678,6 +728,16 @@ def test_apply_shows_the_plan_first(jit: Jit, approved: FakePortal) -> None:
     said = [ended.said.index(text) for text in ("UPDATE t SET a = 1", "Update on t", "2 rows are", "Committed")]
     assert said == sorted(said)
     assert len(approved.asked("POST /grants/gggggggggg/run")) == 1
+
+
+def test_apply_when_the_statement_has_lines_sets_them_in(jit: Jit, approved: FakePortal) -> None:
+    """So that none of them passes for a sentence of the command, nor a line of the plan for two."""
+    script = f"UPDATE t SET a = 1\nRolled back unless 9 rows are affected. {'x' * 300}"
+    approved.answers["GET /requests/rrrrrrrrrr"] = (200, {"statement": script, "expected_rows": 2})
+    approved.answers["POST /grants/gggggggggg/explain"] = (200, {"plan": ["Update on t", "  ->  Scan\nCommitted"]})
+    lines = jit("apply", "shop", "--plan").err.splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == ["Rolled back unless 2 rows are affected."]
+    assert "    ->  Scan⏎Committed" in lines
 
 
 def test_apply_when_nobody_confirms_does_not_run(jit: Jit, approved: FakePortal) -> None:

@@ -68,9 +68,9 @@ def _planned(portal: Portal, grant: dict[str, Any], *, only: bool) -> dict[str, 
 
 
 def _show_plan(request: dict[str, Any], plan: list[str]) -> None:
-    show.say(words.plain(request["statement"]))
+    show.quote(request["statement"])
     for line in plan:
-        show.say(words.plain(line), style="dim")
+        show.quote(words.cell(line), style="dim")
     if request["expected_rows"] is not None:
         show.say(f"Rolled back unless {_rows(request['expected_rows'])} affected.")
 
@@ -83,9 +83,9 @@ def _tell(answer: dict[str, Any], *, json: bool, wanted: bool) -> None:
         for result in answer["results"]:
             reading.show_result(result)
         if failed := answer["failed"]:
-            show.say(words.plain(failed["sentence"]), style="red")
+            show.say(failed["sentence"], style="red")
         style = {True: "green", False: "yellow", None: "red"}[answer["committed"]]
-        show.say(words.plain(answer["sentence"]), style=style)
+        show.say(answer["sentence"], style=style)
     if answer["failed"] or (wanted and not answer["committed"]):
         raise typer.Exit(int(Exit.FAILED))
 

@@ -20,7 +20,12 @@ class Exit(IntEnum):
 
 
 class Failure(Exception):
-    """Ends the command. `sentence` says what happened, `hint` what to do next, `problem` is the portal's own answer."""
+    """Ends the command. `sentence` says what happened, `hint` what to do next, `problem` is the portal's own answer.
+
+    `place` is a line of the person's own statement with a mark under it, where the failure is about one.
+    """
+
+    place = ""
 
     def __init__(self, sentence: str, *, status: Exit, hint: str = "", problem: dict[str, Any] | None = None) -> None:
         super().__init__(sentence)
@@ -30,7 +35,11 @@ class Failure(Exception):
         self.problem = problem
 
     def to_json(self) -> dict[str, Any]:
-        return {"error": self.problem or {"detail": self.sentence}, "hint": self.hint or None, "exit": int(self.status)}
+        return {
+            "error": self.problem or {"detail": self.sentence},
+            "hint": self.place or self.hint or None,
+            "exit": int(self.status),
+        }
 
 
 class Refused(Failure):

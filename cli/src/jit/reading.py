@@ -181,7 +181,7 @@ def pointing(sql: str) -> Iterator[None]:
         if isinstance(position, int) and 0 <= position <= len(sql):
             start = sql.rfind("\n", 0, position) + 1
             text = words.plain(sql[start:].partition("\n")[0].replace("\t", " "))
-            refused.hint = f"{text}\n  {' ' * (position - start)}^"
+            refused.place = f"{text}\n{' ' * (position - start)}^"
         raise
 
 
@@ -192,9 +192,7 @@ def _name(column: Any) -> str:
 def _cell(value: Any) -> Text:
     if value is None:
         return Text("NULL", style="dim italic")
-    if isinstance(value, str):
-        return Text(words.plain(value))
-    return Text(words.plain(value))
+    return Text(words.cell(value))
 
 
 def _bytes(count: int) -> str:

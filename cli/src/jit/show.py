@@ -42,24 +42,38 @@ def interactive() -> bool:
 
 def data(value: Any) -> None:
     """The answer for a script: one JSON document."""
-    sys.stdout.write(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False) + "\n")
+    sys.stdout.write(_document(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def _document(value: Any, indent: int | None = None) -> str:
+    """In ASCII: the same to a script, and nothing in it moves a terminal. DEL is ASCII, too."""
+    return json.dumps(value, indent=indent).replace("\x7f", r"\u007f") + "\n"
 
 
 def say(text: str = "", style: str = "") -> None:
     """A remark beside the answer."""
     if not _Mode.as_json:
-        err.print(Text(words.plain(text), style=style))
+        err.print(Text(words.line(text), style=style))
+
+
+def quote(text: str, style: str = "") -> None:
+    """Lines of somebody else's, set in: none of them passes for a remark."""
+    if not _Mode.as_json:
+        for line in Text(words.plain(text), style=style).wrap(err, max(1, err.width - 2)):
+            err.print(Text.assemble("  ", line))
 
 
 def failure(failed: Failure) -> None:
     if _Mode.as_json:
-        sys.stderr.write(json.dumps(failed.to_json(), ensure_ascii=False) + "\n")
+        sys.stderr.write(_document(failed.to_json()))
         return
-    err.print(Text.assemble(("✗ ", "red"), words.plain(failed.sentence)))
+    err.print(Text.assemble(("✗ ", "red"), words.line(failed.sentence)))
     for one in (failed.problem or {}).get("errors", [])[1:]:
         err.print(Text(f"  {words.line(one.get('field', ''))}: {words.line(one.get('detail', ''))}"))
+    if failed.place:
+        quote(failed.place, style="dim")
     if failed.hint:
-        err.print(Text(f"  {words.plain(failed.hint)}", style="dim"))
+        err.print(Text(f"  {words.line(failed.hint)}", style="dim"))
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -79,7 +93,11 @@ def ask(question: str, *, option: str, choices: Sequence[str] = (), default: str
     asked = Text(f"{question} ({hint})" if hint else question)
     while True:
         said = Prompt.ask(
-            asked, console=err, choices=list(choices) or None, default=default or "", show_default=bool(default)
+            asked,
+            console=err,
+            choices=[words.line(choice) for choice in choices] or None,
+            default=default or "",
+            show_default=bool(default),
         )
         if said.strip():
             return said.strip()
@@ -89,7 +107,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) ->
     """Rows for reading. A cell is text, or Text with a style."""
     shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     for head in heads:
-        shown.add_column(head, overflow="fold")
+        shown.add_column(Text(words.line(head)), overflow="fold")
     count = 0
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else Text(words.line(cell)) for cell in row))
@@ -109,13 +127,14 @@ def risk(level: str) -> Text:
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:
-    """A name and a value to a line; empty values are left out."""
+    """A name and a value to a line, or to several where it is Text; empty values are left out."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in pairs:
-        if value not in (None, "", []):
-            grid.add_row(name, value if isinstance(value, Text) else Text(words.plain(value)))
+        text = value if isinstance(value, Text) else Text(words.cell("" if value is None else value))
+        if text:
+            grid.add_row(name, text)
     out.print(grid)
 
 
@@ -164,25 +183,27 @@ def request(row: dict[str, Any]) -> None:
         ("Who", row["requester"]),
         ("Database", row["database"]),
         ("Level", row["level"] + (", credential for native clients" if row["connection"] == "direct" else "")),
-        ("Tables", "\n".join(words.line(name) for name in row["tables"])),
-        (
-            "Unmasked",
-            Text("\n".join(map(words.line, row["unmask"])), style="yellow") if row["unmask"] else "",
-        ),
-        ("Rows", "\n".join(words.line(one["text"]) for one in row.get("filters") or ())),
+        ("Tables", _lines(row["tables"])),
+        ("Unmasked", _lines(row["unmask"], style="yellow")),
+        ("Rows", _lines(one["text"] for one in row.get("filters") or ())),
         ("How long", words.span(row["minutes"] * 60) + (" more" if row["extends"] else "")),
         ("Starts", words.clock(row["starts_at"]) if row["starts_at"] else ""),
         ("Reason", row["reason"]),
         ("Ticket", row["ticket"]),
-        ("Statement", row.get("statement") or ""),
+        ("Statement", Text(words.plain(row.get("statement") or ""))),
         ("Rows it may touch", "" if row.get("expected_rows") is None else f"exactly {row['expected_rows']}"),
         ("Risk", risk(row["risk"]["level"])),
-        ("", "\n".join(words.line(factor["why"]) for factor in row["risk"]["factors"])),
-        ("Route", "\n".join(_progress(step) for step in row["route"]) or "by policy"),
+        ("", _lines(factor["why"] for factor in row["risk"]["factors"])),
+        ("Route", _lines(_progress(step) for step in row["route"]) or "by policy"),
         ("Closed", row["closed_reason"]),
         ("Access", f"{row['grant']['id']} ({row['grant']['status']})" if row["grant"] else ""),
     ]
     facts(rows)
+
+
+def _lines(parts: Iterable[Any], style: str = "") -> Text:
+    """One line to each of them."""
+    return Text("\n".join(map(words.line, parts)), style=style)
 
 
 def _progress(row: dict[str, Any]) -> str:

@@ -99,7 +99,7 @@ def _by_device(url: str, scopes: str, *, browser: bool) -> str:
     if not page.startswith(f"{url}/"):
         raise Failure("The portal names a page of somebody else to confirm at.", status=Exit.FAILED)
     show.err.print(Text.assemble("Confirm the code ", (words.line(made["user_code"]), "bold"), " at"))
-    show.err.print(Text(page, style="underline"), soft_wrap=True)
+    show.err.print(Text(words.line(page), style="underline"), soft_wrap=True)
     if browser and show.interactive():
         webbrowser.open(page)
     with show.err.status("Waiting for your yes in the browser"):

@@ -4,8 +4,12 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-# Escape sequences in a reason or a value could rewrite what an approver believes to see.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Escape sequences in a reason or a value could rewrite what an approver believes to see; marks without a width hide in
+# a name that looks like another, or turn it around; half a surrogate pair can be written nowhere.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
+    r"\U000e0000-\U000e007f]"
+)
 
 
 def plain(value: Any) -> str:
@@ -14,8 +18,13 @@ def plain(value: Any) -> str:
 
 
 def line(value: Any) -> str:
-    """The same on a single line."""
+    """The same as part of a sentence: on a single line."""
     return " ".join(plain(value).split())
+
+
+def cell(value: Any) -> str:
+    """The same as a value: on a single line, and with its spaces. A line of its own could pass for another row."""
+    return plain(value).replace("\n", "⏎")
 
 
 def moment(text: str) -> datetime:
@@ -74,7 +83,7 @@ def _end(which: str, many: int) -> str:
 def step(row: dict[str, Any]) -> str:
     """One step of a route: `1 of the owners`."""
     kinds = {"peer": "a peer", "owner": "an owner of the database", "data_owner": "an owner of the data"}
-    who = f"the group {line(row['group'])}" if row.get("group") else kinds.get(row["kind"], str(row["kind"]))
+    who = f"the group {line(row['group'])}" if row.get("group") else kinds.get(row["kind"], line(row["kind"]))
     if row["needed"] > 1:
         who = f"{row['needed']} of {who}"
     return who
