@@ -798,13 +798,15 @@ def test_apply_when_no_statement_was_approved(jit: Jit, approved: FakePortal) ->
     assert approved.asked("POST /grants/gggggggggg/run") == []
 
 
-def chunked(*pieces: bytes, whole: bool = True) -> Callable[[Call], None]:
+def chunked(*pieces: bytes, whole: bool = True, statement: str = "") -> Callable[[Call], None]:
     def answer(call: Call) -> None:
         handler = call.handler
         handler.send_response(200)
         handler.send_header("Content-Type", "text/csv")
         handler.send_header("Content-Disposition", 'attachment; filename="../../evil.csv"')
         handler.send_header("Transfer-Encoding", "chunked")
+        if statement:
+            handler.send_header("X-Statement", statement)
         handler.end_headers()
         for piece in pieces:
             handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
@@ -840,6 +842,37 @@ def test_export_when_it_breaks_off_leaves_nothing(jit: Jit, exporting: FakePorta
     assert "broke off" in ended.said
     assert (home / "out.csv").read_text() == "before"
     assert sorted(path.name for path in home.iterdir()) == ["out.csv"]
+
+
+FAILED = {"statement": "ssssssssss", "status": "failed", "sentence": "The database said no (22012)."}
+
+
+def test_export_when_the_statement_fails_in_the_middle_says_why(jit: Jit, exporting: FakePortal, home: Path) -> None:
+    exporting.answers["POST /grants/gggggggggg/export"] = chunked(b"id\n1\n", whole=False, statement="ssssssssss")
+    exporting.answers["GET /statements/ssssssssss"] = (200, FAILED)
+    ended = jit("export", "shop", "select 1", "-o", "out.csv")
+    assert (ended.status, "The database said no (22012)." in ended.said) == (5, True)
+    assert "cannot be reached" not in ended.said
+    assert not list(home.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("statement", "answer"),
+    [
+        ("ssssssssss", (404, problem(404, "Nothing here."))),
+        ("ssssssssss", (200, FAILED | {"status": "running", "sentence": ""})),
+        ("ssssssssss", (200, FAILED | {"status": "cancelled", "sentence": "The reader went away."})),
+        ("../ssssssssss", (200, FAILED)),
+    ],
+)
+def test_export_when_it_breaks_off_and_why_is_not_known(
+    jit: Jit, exporting: FakePortal, home: Path, statement: str, answer: Any
+) -> None:
+    exporting.answers["POST /grants/gggggggggg/export"] = chunked(b"id\n1\n", whole=False, statement=statement)
+    exporting.answers["GET /statements/ssssssssss"] = answer
+    ended = jit("export", "shop", "select 1", "-o", "out.csv")
+    assert (ended.status, "broke off" in ended.said) == (6, True)
+    assert not list(home.iterdir())
 
 
 def test_export_when_its_end_is_not_marked_is_refused(jit: Jit, exporting: FakePortal, home: Path) -> None:

@@ -286,6 +286,10 @@ def test_query_and_export_under_a_grant(alice: Person, laptop: Laptop, tmp_path:
     late = alice.runs("export", granted["id"], "select 1/(id-2) from carriers", "-o", str(tmp_path / "no"), expect=5)
     assert "division by zero" in late.stderr
     assert not (tmp_path / "no").exists()
+    many = "select repeat('x', 1000), 1 / (50000 - n) from generate_series(1, 60000) n"
+    middle = alice.runs("export", granted["id"], many, "-o", str(tmp_path / "no"), expect=5)
+    assert "failed before its last row. The database said no (22012)" in middle.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["carriers.csv"]
     for command, more in (("query", []), ("export", ["-o", str(tmp_path / "no")])):
         stopped_is_cancelled(alice, granted["id"], command, *more)
 

@@ -14,7 +14,7 @@ import typer
 from rich.text import Text
 
 from jit import access, show, words
-from jit.errors import Exit, Failure, Refused
+from jit.errors import Exit, Failure, Refused, Unreachable
 from jit.options import Access, Json, Url
 from jit.portal import Portal
 
@@ -83,21 +83,48 @@ def export(
 
 
 def _copy(portal: Portal, grant_id: str, sql: str, form: Format, file: IO[bytes]) -> int:
-    """The bytes of the answer, as they are. Raises Unreachable where the stream does not end as it should."""
-    count = 0
-    with (
-        pointing(sql),
-        show.err.status(Text("Waiting for the first row")) as spinner,
-        portal.stream(f"/grants/{grant_id}/export", {"sql": sql}, format=form.value) as answer,
-    ):
-        spinner.update(Text("It runs; waiting for the first row"))
-        with _cancelled_when_stopped(portal, answer.headers.get("X-Statement", "")):
-            for piece in answer.iter_bytes():
-                file.write(piece)
-                count += len(piece)
-                spinner.update(Text(f"{_bytes(count)} so far"))
-        _check_whole(answer, count)
+    """The bytes of the answer, as they are. Raises Failure where the stream does not end as it should."""
+    count, run_id = 0, ""
+    try:
+        with (
+            pointing(sql),
+            show.err.status(Text("Waiting for the first row")) as spinner,
+            portal.stream(f"/grants/{grant_id}/export", {"sql": sql}, format=form.value) as answer,
+        ):
+            run_id = _safe_id(answer.headers.get("X-Statement", ""))
+            spinner.update(Text("It runs; waiting for the first row"))
+            with _cancelled_when_stopped(portal, run_id):
+                for piece in answer.iter_bytes():
+                    file.write(piece)
+                    count += len(piece)
+                    spinner.update(Text(f"{_bytes(count)} so far"))
+            _check_whole(answer, count)
+    except Unreachable:
+        if failed := _failed(portal, run_id):
+            raise failed from None
+        raise
     return count
+
+
+def _safe_id(said: str) -> str:
+    """It becomes part of an address: nothing that could lead elsewhere."""
+    return said if said.isascii() and said.isalnum() else ""
+
+
+def _failed(portal: Portal, statement: str) -> Failure | None:
+    """Why a file broke off, where that was the statement and not the network.
+
+    A cancelled one tells nothing: the portal cancels what it can send to nobody.
+    """
+    if not statement:
+        return None
+    try:
+        row = portal.get(f"/statements/{statement}")
+    except Failure:
+        return None
+    if row.get("status") != "failed" or not row.get("sentence"):
+        return None
+    return Failure(f"The statement failed before its last row. {row['sentence']}", status=Exit.REFUSED)
 
 
 @contextmanager
@@ -106,7 +133,7 @@ def _cancelled_when_stopped(portal: Portal, statement: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, BrokenPipeError):
-        if statement.isalnum():
+        if statement:
             with suppress(Failure, KeyboardInterrupt):
                 portal.post(f"/statements/{statement}/cancel", {})
         raise
