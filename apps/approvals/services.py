@@ -252,7 +252,7 @@ def _narrowed(request: AccessRequest, before: EffectiveScope, less: _Less) -> Ef
         # A column that stays masked now, or a view where there was none, may ask for what its table does not have.
         check(scope, know(request.database, [view.table for view in scope.views]))
     if scope != before:
-        check_tables(scope, request.database)
+        check_tables(scope, request.database, left_out=set(before.tables) - set(scope.tables))
     return scope
 
 

@@ -204,7 +204,7 @@ class Watch:
         if wanted is not None and (now - wanted).total_seconds() > CUT_AFTER:
             raise Stopped(Why.CANCELLED, "You cancelled it. The server did not answer to that, so it was cut off.")
         if monotonic() > self.until + CUT_AFTER:
-            raise Stopped(Why.TIME, "It took too long, and the server did not end it, so it was cut off.")
+            raise Stopped(Why.TIME, "It took too long, on the server or on its way to you, so it was cut off.")
 
     def follow(self, statement: Statement, seconds: float) -> None:
         self.statement_id, self.until = statement.pk, monotonic() + seconds

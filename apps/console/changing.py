@@ -47,7 +47,6 @@ HELD_AT_MOST: Final = 4  # by one process, which serves others with the threads 
 _WORDS: Final = frozenset({"run", "commit", "rollback"})
 _MAX_ONCE: Final = 40
 _COUNTED: Final = frozenset((word,) for word in ("INSERT", "UPDATE", "DELETE", "MERGE"))
-_UNCOUNTABLE: Final = frozenset((word,) for word in ("DO", "CALL", "TRUNCATE"))
 
 
 transactions = Slots(HELD_AT_MOST, "open transactions", "or run your statements in one go")
@@ -123,7 +122,8 @@ class _Open:
         if not self.counts or not isinstance(last, Done) or one.words[:1] in _COUNTED:
             return
         wrote = self._written(one) - before
-        self.uncounted = self.uncounted or one.words[:1] in _UNCOUNTABLE or wrote != _changed(last)
+        counts_none = not splitting.UNCOUNTABLE.isdisjoint(one.words[:1])
+        self.uncounted = self.uncounted or counts_none or wrote != _changed(last)
 
     def _take_back(self) -> None:
         """After a failure the transaction goes on as it was before it; a lost connection is seen by whoever goes on."""
@@ -203,11 +203,12 @@ def _whole(
     with slots.streams.one(), access.session(use.grant) as (session, watch):
         change, use = record.open_change(
             actor=asked.actor,
-            grant_id=asked.grant_id,
+            use=use,
             kind=kind,
             takes_commands=False,
             expected_rows=expected_rows,
             address=asked.address,
+            once=key(asked.once, 1),
         )
         held = _Open(asked, change, use, session, watch, counts=expected_rows is not None)
         with _closed(held):
@@ -331,7 +332,7 @@ def _hold(asked: Asked) -> Generator[Event, None, None]:
     with transactions.one(), slots.streams.one(), _listener() as listener, access.session(use.grant) as target:
         change, use = record.open_change(
             actor=asked.actor,
-            grant_id=asked.grant_id,
+            use=use,
             kind=Kind.CHANGE,
             takes_commands=True,
             address=asked.address,

@@ -1,6 +1,6 @@
 """Refusals of the console, besides those of apps.core.errors."""
 
-from apps.core.errors import PortalError
+from apps.core.errors import Conflict, PortalError
 from apps.requests.errors import Refused
 
 
@@ -21,6 +21,10 @@ class StatementFailed(PortalError):
     @property
     def more(self) -> dict[str, object]:
         return {"why": self.why, "sqlstate": self.sqlstate, "position": self.position}
+
+
+class AlreadyBegun(Conflict):
+    """With this token it was begun already."""
 
 
 class TooMany(PortalError):

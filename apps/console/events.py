@@ -25,6 +25,7 @@ class Why(StrEnum):
     GONE = "gone"  # the page that held the transaction is not there any more
     COUNT = "count"  # other than the expected number of rows
     SQL = "sql"  # the database said no: see sqlstate
+    REFUSED = "refused"  # it was not even begun: too much runs, or it was begun already
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,6 @@ class Change(models.Model):
         ordering = ["-begun_at"]
         constraints = [
             models.UniqueConstraint("grant", condition=Q(status="open"), name="change_one_open_per_grant"),
-            models.UniqueConstraint("grant", condition=Q(kind="one_off"), name="change_approved_runs_once"),
             models.CheckConstraint(condition=Q(status__in=ChangeStatus.values), name="change_status_known"),
         ]
 
@@ -114,6 +113,7 @@ class Statement(models.Model):
         ordering = ["-started_at", "-id"]
         constraints = [
             models.UniqueConstraint("grant", "once", name="statement_once"),
+            models.UniqueConstraint("grant", condition=Q(kind="one_off"), name="statement_approved_runs_once"),
             models.CheckConstraint(condition=Q(status__in=StatementStatus.values), name="statement_status_known"),
         ]
         indexes = [

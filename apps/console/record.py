@@ -15,7 +15,7 @@ from apps.audit.actions import Action
 from apps.audit.canonical import Json
 from apps.console import access
 from apps.console.access import Usable
-from apps.console.errors import RefusedStatement, TooMany
+from apps.console.errors import AlreadyBegun, RefusedStatement, TooMany
 from apps.console.events import Why
 from apps.console.models import Change, ChangeStatus, Kind, Statement, StatementStatus
 from apps.core import clock
@@ -27,6 +27,7 @@ from apps.grants.record import record
 
 MAX_AT_ONCE: Final = 4  # statements of one person, under all their access: each holds a thread of the portal
 PER_MINUTE: Final = 120  # statements of one person
+MAX_HELD: Final = 2  # open transactions of one person: each holds a thread and a connection while nobody says anything
 _LOST_AFTER: Final = timedelta(seconds=60)  # past the latest moment at which somebody would have said how it ended
 _BATCH: Final = 50
 _USE_TOLD_WITHIN: Final = timedelta(hours=1)  # after that whoever should have told was away for too long
@@ -119,6 +120,9 @@ def start(*, actor: User, use: Usable, sql: str, where: Running) -> tuple[Statem
     """
     use = access.still_usable(use, where.kind)
     _check_load(use)
+    _check_begun(use, where.once)
+    if where.kind == Kind.ONE_OFF:
+        _check_runs_once(use)
     statement = Statement(
         grant=use.grant,
         person=actor,
@@ -131,9 +135,6 @@ def start(*, actor: User, use: Usable, sql: str, where: Running) -> tuple[Statem
         backend_pid=where.pid,
         backend_name=where.name,
     )
-    # Nobody else starts one meanwhile: the grant is locked.
-    if where.once and Statement.objects.filter(grant=use.grant, once=where.once).exists():
-        raise Conflict("This was started already: what became of it is in the history.")
     statement.entry_id = _record_start(actor, use, statement, sql, where)
     statement.save(force_insert=True)
     return statement, use
@@ -184,6 +185,12 @@ def _check_load(use: Usable) -> None:
         raise TooMany(f"You have {MAX_AT_ONCE} statements running already: cancel one, or wait for it.")
 
 
+def _check_held(actor: User) -> None:
+    held = Change.objects.filter(person=actor, takes_commands=True, status=ChangeStatus.OPEN).count()
+    if held >= MAX_HELD:
+        raise TooMany(f"You have {held} transactions open already: commit one, or roll it back.")
+
+
 @verb
 def finish(*, statement: Statement, outcome: Outcome) -> bool:
     """Also of one that was taken for lost: what is known now is told. Returns whether somebody wanted it cancelled."""
@@ -220,15 +227,40 @@ def keep_progress(statement: Statement, *, rows: int, size: int) -> None:
     Statement.objects.filter(pk=statement.pk).update(rows=rows, bytes=size)
 
 
+def _check_begun(use: Usable, once: str | None) -> None:
+    """Nobody else starts one meanwhile: the grant is locked."""
+    if once and Statement.objects.filter(grant=use.grant, once=once).exists():
+        raise AlreadyBegun("This was started already: what became of it is in the history.")
+
+
+def _check_runs_once(use: Usable) -> None:
+    """An approval is used up when its statement is in the record, and by nothing that failed before."""
+    if Statement.objects.filter(grant=use.grant, kind=Kind.ONE_OFF).exists():
+        raise Conflict("The approved statement has been run: it runs once.")
+
+
 @verb
 def open_change(
-    *, actor: User, grant_id: str, kind: Kind, takes_commands: bool, expected_rows: int | None = None, address: str = ""
+    *,
+    actor: User,
+    use: Usable,
+    kind: Kind,
+    takes_commands: bool,
+    expected_rows: int | None = None,
+    address: str = "",
+    once: str | None = None,
 ) -> tuple[Change, Usable]:
-    """A transaction is about to be opened. Raises as access.usable(); Conflict where there is one, or it has run."""
-    use = access.usable(actor, grant_id, kind, lock=True)
-    # Nobody else opens one meanwhile: the grant is locked.
-    if kind == Kind.ONE_OFF and Change.objects.filter(grant=use.grant, kind=kind).exists():
-        raise Conflict("The approved statement has been run: it runs once.")
+    """A transaction is about to be opened. `once`: of its first statement. Raises as start(); Conflict where there is
+    one, or it has run.
+    """
+    use = access.still_usable(use, kind)
+    # What would refuse the first statement refuses all of it: nothing is told to have failed that was never begun.
+    _check_load(use)
+    _check_begun(use, once)
+    if kind == Kind.ONE_OFF:
+        _check_runs_once(use)
+    if takes_commands:
+        _check_held(actor)
     if Change.objects.filter(grant=use.grant, status=ChangeStatus.OPEN).exists():
         raise Conflict("A transaction is open under this access already: commit it or roll it back first.")
     change = Change(

@@ -213,8 +213,8 @@ def one_off_of(request_id: str) -> OneOff | None:
     scope = EffectiveScope.from_json(grant.scope)
     if not scope.statement:
         return None
-    change = Change.objects.filter(grant=grant, kind=Kind.ONE_OFF).first()
-    ran = _past(Statement.objects.filter(grant=grant, kind=Kind.ONE_OFF)[:1])
+    rows = Statement.objects.filter(grant=grant, kind=Kind.ONE_OFF)
+    change, ran = Change.objects.filter(statements__in=rows).first(), _past(rows[:1])
     return OneOff(
         sql=scope.statement,
         expected_rows=scope.expected_rows,

@@ -8,7 +8,7 @@ from typing import Final
 
 from apps.console import access, record
 from apps.console.access import Asked, Stopped, Usable
-from apps.console.errors import RefusedStatement
+from apps.console.errors import AlreadyBegun, RefusedStatement, TooMany
 from apps.console.events import (
     Column,
     Columns,
@@ -201,7 +201,8 @@ def cancelled() -> Failed:
 
 def refused(error: PortalError) -> Failed:
     """In the middle of a run: the access has ended, or too much runs."""
-    return Failed(statement=None, why=Why.ENDED, sentence=error.sentence)
+    why = Why.REFUSED if isinstance(error, AlreadyBegun | TooMany) else Why.ENDED
+    return Failed(statement=None, why=why, sentence=error.sentence)
 
 
 def explained(error: EngineError | Stopped, row: Statement, *, offset: int = 0, elapsed_ms: int = 0) -> Failed:

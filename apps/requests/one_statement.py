@@ -5,6 +5,7 @@ is for the database to say.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from apps.catalog.models import Database, Table
@@ -12,7 +13,7 @@ from apps.catalog.names import quoted, quoted_part
 from apps.core.errors import Invalid
 from apps.core.texts import checked
 from apps.engines.base import Level, TableName
-from apps.engines.postgresql.splitting import Statement, refusal, split
+from apps.engines.postgresql.splitting import UNCOUNTABLE, Statement, refusal, split
 from apps.policies.models import Connection
 from apps.requests.scope import EffectiveScope
 
@@ -41,21 +42,43 @@ def checked_statement(given: str, *, expected_rows: int | None, level: str, conn
         raise Invalid("An approved statement runs in the portal's console: choose that.", field="connection")
     if level == Level.EXPORT:
         raise Invalid("An approved statement reads or changes: choose the level query or change.", field="level")
-    if why := refusal(_only(sql)):
+    only = _only(sql)
+    if why := refusal(only):
         raise Invalid(why, field="statement")
+    if expected_rows is not None:
+        _check_counts(only, level)
     return sql
 
 
-def check_tables(scope: EffectiveScope, database: Database) -> None:
-    """Raise Invalid where the statement writes a table in a way in which its login will not reach it."""
+def _check_counts(statement: Statement, level: str) -> None:
+    """What can never affect the expected number of rows would be rolled back, and its approval used up."""
+    if level != Level.CHANGE:
+        raise Invalid(
+            "Only what changes rows is held to an expected number: leave it empty, or choose the level change.",
+            field="expected_rows",
+        )
+    first = next(iter(statement.words), "")
+    if first in UNCOUNTABLE:
+        raise Invalid(f"{first} does not say how many rows it changes: leave it empty.", field="expected_rows")
+
+
+def check_tables(scope: EffectiveScope, database: Database, *, left_out: Iterable[TableName] = ()) -> None:
+    """Raise Invalid where the statement writes a table in a way in which its login will not reach it.
+
+    `left_out` are tables that it was asked for with: no plain name may be one of theirs alone.
+    """
     if not scope.statement:
         return
-    written = {TableName(*pair) for pair in _only(scope.statement).dotted}
+    only = _only(scope.statement)
+    if found := sorted(only.names & {table.name for table in left_out} - {table.name for table in scope.tables}):
+        raise Invalid(f"The statement speaks of {found[0]}: that table cannot be left out.", field="tables")
+    written = {TableName(*pair) for pair in only.dotted}
     if found := sorted(written & scope.seen.keys()):
         raise Invalid(_by_plain_name(found[0], scope), field="statement")
     if found := _elsewhere(written - set(scope.tables), database):
         raise Invalid(
-            f"The statement names {quoted(found[0])}, which is not among the tables: choose it as well.",
+            f"The statement names {quoted(found[0])}, which is not among the tables: choose it as well. If it is an "
+            "alias with a column, give the alias another name.",
             field="statement",
         )
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from apps.console import services as console
+from apps.console.errors import TooMany
 from apps.console.events import Ended, Event, Why
 from apps.console.models import Change, Command
 from apps.core import clock
@@ -299,3 +300,42 @@ def test_change_when_it_reads_and_counts(people: Cast, grant: Grant, shelf: Any)
     run = console.change(actor=people.alice, grant_id=grant.pk, sql=sql, commit=True, expected_rows=2)
 
     assert (ended(list(run)).committed, shelf()) == (True, ["old", "new", "new"])
+
+
+def test_change_when_its_token_comes_twice_is_begun_once(people: Cast, grant: Grant, shelf: Any) -> None:
+    """Whoever sends it again because an answer was lost is not told that it was rolled back."""
+
+    def send() -> Any:
+        return console.change(actor=people.alice, grant_id=grant.pk, sql=UPDATE, commit=True, once="c1")
+
+    assert ended(list(send())).committed is True
+    with pytest.raises(Conflict, match="started already"):
+        send()
+    assert Change.objects.count() == 1
+
+
+def test_begin_when_somebody_holds_too_many(people: Cast, grant: Grant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.console.record.MAX_HELD", 1)
+    other = live(people, level="change", tables=("stock.products",))
+    stream = console.begin(actor=people.alice, grant_id=grant.pk)
+    next(iter(stream))
+    with pytest.raises(TooMany, match="1 transactions open already"):
+        console.begin(actor=people.alice, grant_id=other.pk)
+    stream.close()
+    console.begin(actor=people.alice, grant_id=other.pk).close()
+
+
+def test_say_when_too_much_runs_leaves_the_transaction_open(
+    people: Cast, grant: Grant, shelf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its page goes on: only this statement was not begun."""
+    stream = iter(console.begin(actor=people.alice, grant_id=grant.pk))
+    begun: Any = next(stream)
+    with monkeypatch.context() as patched:
+        patched.setattr("apps.console.record.PER_MINUTE", 0)
+        console.say(actor=people.alice, transaction_id=begun.transaction, do="run", sql=UPDATE)
+        refusal = next(event for event in stream if event.event == "failed")
+    assert refusal.why is Why.REFUSED  # type: ignore[attr-defined]
+    console.say(actor=people.alice, transaction_id=begun.transaction, do="run", sql=UPDATE)
+    console.say(actor=people.alice, transaction_id=begun.transaction, do="commit")
+    assert ended(list(stream)).committed is True

@@ -66,6 +66,14 @@ def test_export_when_it_is_json_lines(people: Cast, grant: Any) -> None:
     assert Statement.objects.get().rows == 3
 
 
+@pytest.mark.parametrize("name", ["q", "row_0", "row_1"])
+def test_export_when_a_column_is_called_as_anything_leaves_none_out(people: Cast, grant: Any, name: str) -> None:
+    """A column that is called as the rows are in what is wrapped around the query would be taken for all of them."""
+    sql = f"SELECT o AS {name}, 42 AS b FROM (SELECT 1 AS f) o"
+    assert taken(people, grant, sql, file_format="jsonl") == f'{{"{name}":{{"f":1}},"b":42}}\n'.encode()
+    assert taken(people, grant, f"SELECT 1 AS {name}", file_format="jsonl") == f'{{"{name}":1}}\n'.encode()
+
+
 def test_export_when_two_columns_have_one_name(people: Cast, grant: Any) -> None:
     with pytest.raises(StatementFailed, match="both named a"):
         taken(people, grant, "SELECT 1 AS a, 2 AS a", file_format="jsonl")

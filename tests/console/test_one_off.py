@@ -5,12 +5,16 @@ from typing import Any
 import pytest
 
 from apps.console import services as console
+from apps.console.errors import TooMany
 from apps.console.events import Why
+from apps.console.models import Change, Statement
 from apps.core.errors import Conflict, Invalid, NotAllowed
+from apps.engines.base import EngineError
 from apps.requests.services import Ask, preview
 from tests.console.scene import done, entries, failed, live, rows
 from tests.console.test_change import ended, shelf
 from tests.factories import Cast
+from tests.support.threads import at_once
 
 __all__ = ["shelf"]
 
@@ -49,6 +53,55 @@ def test_run_approved_when_other_rows_are_affected(people: Cast, shelf: Any) -> 
     assert (ended(events).committed, ended(events).why) == (False, Why.COUNT)
     assert "3 rows were affected and 1 expected" in ended(events).sentence
     assert shelf() == ["old"] * 3
+
+
+def test_run_approved_when_too_much_runs_is_not_used_up(
+    people: Cast, shelf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = fix(people)
+    with monkeypatch.context() as patched:
+        patched.setattr("apps.console.record.PER_MINUTE", 0)
+        with pytest.raises(TooMany, match="within a minute"):
+            console.run_approved(actor=people.alice, grant_id=grant.pk)
+
+    assert not Change.objects.exists()
+    assert ended(list(console.run_approved(actor=people.alice, grant_id=grant.pk))).committed is True
+
+
+def test_run_approved_when_it_was_never_told_to_the_database_is_not_used_up(
+    people: Cast, shelf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is gone between the sign-in and BEGIN."""
+    grant = fix(people)
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise EngineError("The server closed the connection.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("apps.engines.postgresql.running.Session.begin", gone)
+        events = list(console.run_approved(actor=people.alice, grant_id=grant.pk))
+
+    assert (ended(events).committed, ended(events).why) == (False, Why.LOST)
+    seen = console.one_off_of(grant.request_id)
+    assert seen is not None
+    assert (seen.ran, seen.outcome) == (None, "")
+    assert ended(list(console.run_approved(actor=people.alice, grant_id=grant.pk))).committed is True
+    assert shelf() == ["old", "fixed", "old"]
+    with pytest.raises(Conflict, match="runs once"):
+        console.run_approved(actor=people.alice, grant_id=grant.pk)
+
+
+def test_run_approved_when_several_click_at_once_runs_it_once(people: Cast, shelf: Any) -> None:
+    grant = fix(people, "INSERT INTO stock.products VALUES (7, 'once', 7)")
+
+    def click() -> bool:
+        try:
+            return ended(list(console.run_approved(actor=people.alice, grant_id=grant.pk))).committed is True
+        except Conflict:
+            return False
+
+    assert sum(at_once(*[click] * 4)) == 1
+    assert Statement.objects.filter(grant=grant).count() == 1
 
 
 def test_run_approved_when_the_level_only_reads(people: Cast) -> None:

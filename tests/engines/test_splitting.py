@@ -121,3 +121,32 @@ def test_dotted_when_names_are_written_in_any_way() -> None:
     (one,) = split("""SELECT a.b, c . "D", x.y.z, 1.5, 'q.r' /* s.t */ FROM U&"\\0075" . v WHERE (w).x = $$ k.l $$""")
 
     assert one.dotted == (("a", "b"), ("c", "D"), ("x", "y"), ("y", "z"), ("u", "v"))
+
+
+# Each is one statement to the server: behind a line break an E'' goes on, with the backslashes of its first piece.
+CONTINUED = (
+    "SELECT E'a'\n'\\'' || pg_notify('x', 'y')::text || ''",
+    "SELECT E'a' -- so\n  -- and so\n '\\'; DELETE ', 1",
+    "SELECT E'a'\r\n\t'b'\n'\\'; c'",
+)
+
+
+@pytest.mark.parametrize("text", CONTINUED)
+def test_split_when_a_literal_goes_on_behind_a_line_break(text: str) -> None:
+    (one,) = split(text)
+    assert one.text == text
+    assert "DELETE" not in one.words
+
+
+def test_split_when_nothing_goes_on() -> None:
+    assert len(split("SELECT E'a\\''; SELECT 1")) == 2
+    assert len(split("SELECT E'a' '\\'; SELECT '")) == 2  # on one line: two literals, which the server refuses
+    assert [one.kind.name for one in tokens("E'a' \n x")][-1] == "WORD"
+
+
+def test_refusal_when_a_name_stands_behind_a_literal_that_goes_on() -> None:
+    assert "NOTIFY" in refusal(split(CONTINUED[0])[0])
+
+
+def test_without_literals_when_one_goes_on_behind_a_line_break() -> None:
+    assert without_literals("SELECT E'x'\n'it\\'s SECRET 4711' AS a") == "SELECT $ AS a"

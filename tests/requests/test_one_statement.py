@@ -69,7 +69,8 @@ def test_preview_when_a_table_was_not_asked_for_names_it(people: Cast, fix: AskF
 @pytest.mark.parametrize(
     ("less", "sentence"),
     [
-        ({"tables": ["sales.orders"]}, r"names stock\.products, which is not among the tables"),
+        ({"tables": ["stock.products"]}, r"speaks of orders: that table cannot be left out"),
+        ({"tables": ["sales.orders"]}, r"speaks of products: that table cannot be left out"),
         (
             {"filters": {"stock.products": [{"column": "id", "operator": "=", "values": ["1"]}]}},
             r"Write products where the statement says stock\.products",
@@ -79,7 +80,25 @@ def test_preview_when_a_table_was_not_asked_for_names_it(people: Cast, fix: AskF
 def test_approve_when_what_is_left_would_not_do_for_the_statement(
     people: Cast, fix: AskFor, less: dict[str, Any], sentence: str
 ) -> None:
-    row = submit(actor=people.alice, ask=fix("SELECT * FROM stock.products", level="query"))
+    row = submit(actor=people.alice, ask=fix("SELECT * FROM stock.products, orders", level="query"))
     with pytest.raises(Invalid, match=sentence):
         approve(actor=fresh(people.bob), request_id=row.pk, **less)
     assert approve(actor=fresh(people.bob), request_id=row.pk, minutes=5).minutes == 5
+
+
+@pytest.mark.parametrize(
+    ("statement", "level", "sentence"),
+    [
+        ("SELECT count(*) FROM stock.products", "query", "Only what changes rows is held to an expected number"),
+        ("DO $$ BEGIN DELETE FROM stock.products; END $$", "change", "DO does not say how many rows it changes"),
+        ("truncate stock.products", "change", "TRUNCATE does not say how many rows it changes"),
+    ],
+)
+def test_preview_when_no_number_of_rows_could_be_as_expected(
+    people: Cast, fix: AskFor, statement: str, level: str, sentence: str
+) -> None:
+    """It would be rolled back whatever it does, and its approval used up."""
+    with pytest.raises(Invalid, match=sentence) as refusal:
+        preview(actor=people.alice, ask=fix(statement, level=level, expected_rows=1))
+    assert refusal.value.field == "expected_rows"
+    preview(actor=people.alice, ask=fix(statement, level=level))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
+from itertools import count
 from typing import Final
 
 import psycopg
@@ -36,6 +37,7 @@ from apps.engines.running import (
 
 MAX_COLUMNS: Final = 1_664  # PostgreSQL has no more in a result: a server that sends more is none
 CHUNK_BYTES: Final = 128 * 1024
+_JSON: Final = "COPY (SELECT pg_catalog.row_to_json(%s) FROM (", "\n) %s) TO STDOUT (FORMAT text, ENCODING 'UTF8')"
 SESSION_IDLE_SECONDS: Final = 20  # outside a transaction, until the server closes one that nobody came back to
 
 _ASIDE_SECONDS: Final = 2.0
@@ -175,7 +177,7 @@ class Session(Wire):
         if file_format is FileFormat.JSONL and len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise StatementError(f"Two columns are both named {twice}: give one of them another name (AS …).")
-        before, after = _copy(file_format)
+        before, after = _copy(file_format, names)
         self._send(before + text + after)
         # The server keeps even its agreement to itself until the first rows fill a packet.
         yield from self._awaited()
@@ -316,11 +318,15 @@ def _quoted(name: str) -> str:
     return sql.Literal(name).as_string(None)
 
 
-def _copy(file_format: FileFormat) -> tuple[str, str]:
-    """What stands before and after the query; on a line of its own, so that a comment at its end is one."""
+def _copy(file_format: FileFormat, names: list[str]) -> tuple[str, str]:
+    """What stands before and after the query; on a line of its own, so that a comment at its end is one. A column of
+    the query that was called as its rows are here would be taken for them.
+    """
     if file_format is FileFormat.CSV:
         return "COPY (", "\n) TO STDOUT (FORMAT csv, HEADER, ENCODING 'UTF8')"
-    return "COPY (SELECT pg_catalog.row_to_json(q) FROM (", "\n) q) TO STDOUT (FORMAT text, ENCODING 'UTF8')"
+    row = next(name for name in (f"row_{number}" for number in count()) if name not in names)
+    before, after = _JSON
+    return before % row, after % row
 
 
 def _chunk(gathered: bytearray, rows: int, *, is_json: bool) -> Chunk:

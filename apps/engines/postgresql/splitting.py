@@ -15,7 +15,10 @@ _TOKEN: Final = re.compile(
     r"""
       (?P<space>\s+)
     | (?P<comment>--[^\n\r]*|/\*)
-    | (?P<string>[eE]'(?:[^'\\]|''|\\.)*'?|(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*'?)
+    | (?P<string>[eE]'(?:[^'\\]|''|\\.)*'?
+        # It goes on behind a line break, where what follows is read as its first piece is.
+        (?:(?<=')[ \t\f\v]*+(?:--[^\n\r]*+)?[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+'(?:[^'\\]|''|\\.)*'?)*
+      | (?:[bBxXnN]|[uU]&)?'(?:[^']|'')*'?)
     | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")*"?)
     | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$)
     | (?P<word>[A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*)
@@ -28,6 +31,8 @@ _SPEAKS_OF_NOTIFYING: Final = re.compile(r"\b(?:listen|notify|pg_notify)\b", re.
 _ESCAPED: Final = re.compile(r"\\(?:\+([0-9A-Fa-f]{6})|([0-9A-Fa-f]{4}))")
 _NESTING: Final = re.compile(r"/\*|\*/")
 
+# They change rows and say of none how many.
+UNCOUNTABLE: Final = frozenset({"DO", "CALL", "TRUNCATE"})
 _WHOLE_TRANSACTION: Final = frozenset(
     {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE TRANSACTION"}
 )
