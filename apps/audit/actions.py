@@ -37,7 +37,7 @@ class Action(StrEnum):
     MANAGER_PASSWORD_CHANGED = "manager.password_changed"  # noqa: S105 - the server lets the manager in with it
     KEYS_ROTATED = "keys.rotated"  # what is kept opens with the newest keys
     SERVER_RETIRED = "server.retired"  # nothing of the portal's is left there
-    LOGIN_STRAY = "login.stray"  # of this portal's and not known to it: it was disabled
+    LOGIN_STRAY = "login.stray"  # not known to the portal: it is disabled, or (`member_of`) loses the rights of a grant
     OBJECTS_LEFT = "objects.left"  # what an ended login owned lies in the graveyard
     PORTAL_RESTORED = "portal.restored"  # targets remember more than the record: nothing is done on them
     PORTAL_CONFIRMED = "portal.confirmed"  # an operator lets it go on, and names what is lost

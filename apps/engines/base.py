@@ -320,6 +320,28 @@ class FoundLogin(NamedTuple):
     sessions: int
 
 
+class ForeignMember(NamedTuple):
+    """A member of one of the portal's logins or scope roles that is neither one of its logins nor a role of its own.
+
+    It has the rights of a grant. Where the portal itself made it a member, it may be one of its logins, renamed and
+    without its mark.
+    """
+
+    role: str  # which has the rights
+    of: str  # the portal's login or scope role that it is a member of
+    given_by: tuple[str, ...]  # the roles that made it a member
+    given_by_portal: bool
+    can_login: bool
+    sessions: int
+
+
+class Expelled(NamedTuple):
+    """What came of taking a membership away, read back."""
+
+    member: ForeignMember
+    fix: str  # SQL that a superuser has to run; empty where the membership is gone
+
+
 @dataclass(frozen=True)
 class Survey:
     """Everything of this portal's that is on a server. Another portal's is not in it."""
@@ -331,6 +353,7 @@ class Survey:
     view_schemas: tuple[tuple[str, str, str], ...]  # (scope role, database, schema)
     mark: str  # what remember() left there last; empty where nothing did
     unseen: tuple[str, ...] = ()  # a sentence for each database that might hold view schemas and did not let us look
+    members: tuple[ForeignMember, ...] = ()  # at each look, whatever was `known`
 
 
 @dataclass(frozen=True)
@@ -431,6 +454,9 @@ class Engine(Protocol):
         """What of this portal's is there, in every database. `known`: the digest of a survey that need not be told
         again: where it still holds, thousands of logins are not read.
         """
+
+    def expel(self, target: Target, members: Sequence[ForeignMember]) -> list[Expelled]:
+        """Take their memberships away, and what they have passed on; one result for each, read back."""
 
     def remember(self, target: Target, mark: str) -> None:
         """Leave a word of at most 200 letters on the server for the portal itself, in the place of the last one."""

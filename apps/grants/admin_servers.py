@@ -70,8 +70,8 @@ class ServerWithGrantsAdmin(ServerAdmin):
     @admin.display(description="logins that the portal does not know")
     def unknown_logins(self, server: Server) -> SafeString:
         strays = ServerState.objects.filter(server=server).values_list("strays", flat=True).first() or []
-        rows = ((stray["role"], _fate(stray), stray["found_at"]) for stray in strays[:_SHOWN])
-        return format_html_join("", "<p><code>{}</code> {}, found {}</p>", rows) or SafeString("none")
+        rows = ((stray["role"], stray["found_at"], _fate(stray)) for stray in strays[:_SHOWN])
+        return format_html_join("", "<p><code>{}</code> found {}: {}</p>", rows) or SafeString("none")
 
     @admin.display(description="taken out of the catalog")
     def taken_out(self, server: Server) -> SafeString:
@@ -113,6 +113,8 @@ class ServerWithGrantsAdmin(ServerAdmin):
 
 
 def _fate(stray: dict[str, Any]) -> str:
+    if "of" in stray:
+        return "its rights were taken away" if stray["gone"] else stray["problem"] or stray["comment"]
     if stray["gone"]:
         return "disabled and dropped"
     return "disabled; its role cannot be dropped yet" if stray["disabled"] else "not disabled yet"

@@ -188,6 +188,7 @@ class ServerState(models.Model):
     reconciled_at = models.DateTimeField(null=True)
     # Logins of this portal's that it does not know, newest first:
     # [{"login", "role", "comment", "found_at", "told", "disabled", "gone"}]
+    # and whoever else has the rights of a grant there (strangers.py), with "of" and "problem".
     strays = models.JSONField(default=list)
     # What ended logins have left to the graveyard: [{"database", "object", "login", "at"}]
     graveyard = models.JSONField(default=list)

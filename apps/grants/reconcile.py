@@ -21,7 +21,7 @@ from apps.core import clock
 from apps.core.nudge import nudge
 from apps.core.verbs import verb
 from apps.engines.base import Engine, FoundLogin, Survey, Target
-from apps.grants import circuit, continuity, ending, leases, strays
+from apps.grants import circuit, continuity, ending, leases, strangers, strays
 from apps.grants.models import Grant, ServerState
 from apps.grants.record import WORKER, record
 from apps.grants.states import LIVE, OVER, EndCause, GrantStatus
@@ -99,8 +99,10 @@ def reconcile(*, server_id: str) -> None:
     only_looks = continuity.waits()  # first: a confirmation makes the marks of before void
     if not continuity.agrees(server, survey.mark) or only_looks:
         strays.keep_seen(server, found.strays)
+        strangers.keep_seen(server, survey.members)
         return
     with circuit.through(server) as (engine, target):
+        strangers.expel(server, engine, target, survey.members)
         strays.disable(server, engine, target, found.strays)
         _end_what_is_wrong(server, engine, target, found)
         _drop_orphans(server, engine, target, survey)

@@ -55,7 +55,7 @@ def _keep(*, server_id: str, found: Sequence[FoundLogin], told: bool) -> None:
     """Each is told once for each time that it comes up."""
     if not found:
         return
-    state = _locked(server_id)
+    state = locked(server_id)
     listed = {stray["login"]: stray for stray in state.strays if not stray["gone"]}
     now = rfc3339(clock.now())
     news = [one for one in found if told and not listed.get(one.login, {}).get("told")]
@@ -63,11 +63,11 @@ def _keep(*, server_id: str, found: Sequence[FoundLogin], told: bool) -> None:
         new = {"login": one.login, "found_at": now, "told": False, "disabled": False, "gone": False}
         stray = listed.setdefault(one.login, new)
         stray |= {"role": one.role, "comment": one.comment, "told": stray["told"] or told}
-    _save(state, list(listed.values()))
+    save(state, list(listed.values()))
     grants = dict(Grant.objects.filter(login__in=[one.login for one in news]).values_list("login", "pk"))
     for one in news:
         facts = {"grant": grants.get(one.login), "could_log_in": one.can_login, "sessions": one.sessions}
-        _record(state, {"login": one.login, "role": one.role, "comment": one.comment}, disabled=False, **facts)
+        tell(state, {"login": one.login, "role": one.role, "comment": one.comment}, disabled=False, **facts)
     if news:
         nudge()
 
@@ -75,26 +75,27 @@ def _keep(*, server_id: str, found: Sequence[FoundLogin], told: bool) -> None:
 @verb
 def _disabled(*, server_id: str, closed: dict[str, Closed]) -> None:
     """A role that cannot be dropped yet gives access to nobody: it stays on the list and is tried again."""
-    state = _locked(server_id)
+    state = locked(server_id)
     changed = []
     for stray in state.strays:
         done = None if stray["gone"] else closed.get(stray["login"])
         if done is not None and (done.dropped or not stray["disabled"]):
             stray |= {"disabled": True, "gone": done.dropped}
             changed.append(stray)
-    _save(state, changed)
+    save(state, changed)
     for stray in changed:
         done = closed[stray["login"]]
         proof = {"clean_at": rfc3339(done.clean_at), "sessions_ended": done.sessions_ended, "dropped": done.dropped}
-        _record(state, {"login": done.login}, disabled=True, **proof)
+        tell(state, {"login": done.login}, disabled=True, **proof)
 
 
-def _locked(server_id: str) -> ServerState:
+def locked(server_id: str) -> ServerState:
+    """With its list of strays, to be written by save()."""
     ServerState.objects.get_or_create(server_id=server_id)
     return ServerState.objects.select_for_update(no_key=True).select_related("server").get(pk=server_id)
 
 
-def _save(state: ServerState, changed: list[dict[str, Any]]) -> None:
+def save(state: ServerState, changed: list[dict[str, Any]]) -> None:
     """The changed ones first, then those of before, as many as a page shows."""
     names = {stray["login"] for stray in changed}
     kept = [stray for stray in state.strays if stray["login"] not in names]
@@ -102,5 +103,6 @@ def _save(state: ServerState, changed: list[dict[str, Any]]) -> None:
     state.save(update_fields=["strays"])
 
 
-def _record(state: ServerState, disclosed: dict[str, str], **facts: Any) -> None:
+def tell(state: ServerState, disclosed: dict[str, str], **facts: Any) -> None:
+    """In the record, as something of a server."""
     audit.record(Action.LOGIN_STRAY, actor=WORKER, subject=state.server.audit_id, facts=facts, disclosed=disclosed)

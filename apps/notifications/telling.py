@@ -331,11 +331,13 @@ def _owners(request: AccessRequest) -> Iterable[User]:
 def _stray(line: Line) -> Iterator[Told]:
     """To those who mind the server and to the owners of what is on it; again only to who has read it."""
     server = Server.objects.filter(pk=line.subject.removeprefix("server:")).first()
-    if server is None or line.facts.get("disabled"):
+    if server is None or line.facts.get("disabled") or line.facts.get("removed"):
         return
     text = (
         f"On {server} a login of the portal's was found that it does not know, or whose time is over: it is disabled."
     )
+    if "member_of" in line.facts:
+        text = f"On {server}: {_first(line, 'why')}"[:LONGEST_TEXT]
     owning = _each(*map(owners, server.databases.all()))
     minders = _each(people_with_duty(Duty.DBA))
     for pk, person in (owning | minders).items():

@@ -112,12 +112,15 @@ def _leaving_troubles() -> list[Trouble]:
 def _stray_troubles() -> list[Trouble]:
     found = []
     for state in ServerState.objects.exclude(strays=[]).select_related("server"):
-        left = [stray["role"] for stray in state.strays if not stray["gone"]]
+        there = [stray for stray in state.strays if not stray["gone"]]
+        said = [stray["problem"] or stray["comment"] for stray in there if "of" in stray][:_SHOWN]
+        left = [stray["role"] for stray in there if "of" not in stray]
         if left:
-            sentence = (
+            said.append(
                 f"Logins of the portal's that it does not know, and that are not gone yet: {', '.join(left[:_SHOWN])}."
             )
-            found.append(Trouble("admin:catalog_server_change", state.server_id, state.server.name, (sentence,)))
+        if said:
+            found.append(Trouble("admin:catalog_server_change", state.server_id, state.server.name, tuple(said)))
     return found
 
 

@@ -85,7 +85,7 @@ _ACTS: Final[dict[str, tuple[str, str]]] = {
     Action.MANAGER_PASSWORD_CHANGED: ("", "gave the portal's login on a server a new password"),
     Action.KEYS_ROTATED: ("", "encrypted what the portal keeps with its newest keys"),
     Action.SERVER_RETIRED: ("wait", "took a server out of the catalog"),
-    Action.LOGIN_STRAY: ("bad", "found a login that the portal does not know, and disables it"),
+    Action.LOGIN_STRAY: ("bad", "found somebody with access that the portal does not know, and takes it away"),
     Action.PORTAL_RESTORED: ("bad", "found that a server remembers more than the record, and stopped all work"),
     Action.PORTAL_CONFIRMED: ("wait", "confirmed that the portal goes on with a restored record"),
     Action.SERVER_UNREACHABLE: ("", "found that a server does not answer"),

@@ -80,7 +80,7 @@ def _row(found: Line, ended: Line | None, names: Names, asked: Asked) -> Iterato
 
 
 def _fields(found: Line) -> tuple[str, ...]:
-    return ("login",) if found.action == Action.LOGIN_STRAY else _FIELDS
+    return ("login", "why") if found.action == Action.LOGIN_STRAY else _FIELDS
 
 
 DRIFT: Final = Report(

@@ -115,10 +115,13 @@ def test_drift_when_a_server_is_in_order_leaves_it_out() -> None:
     story.tell("server.preflighted", "worker", "server:srv", {"errors": 0, "warnings": 2}, findings="x")
     story.tell("server.preflighted", "worker", "server:srv", {"errors": 1}, findings="PUBLIC may connect.")
     story.tell("login.stray", "worker", "server:srv", {"disabled": True, "grant": "g7"}, login="jit_x")
+    stranger = {"member_of": "jitscope_1", "removed": False}
+    story.tell("login.stray", "worker", "server:srv", stranger, login="strange", why="It is no login of the portal's.")
     rows = folded("drift", story)
     assert [(row["what"], row["found"]) for row in rows] == [
         ("server not in order", "PUBLIC may connect."),
         ("unknown login", "jit_x"),
+        ("unknown login", "strange\nIt is no login of the portal's."),
     ]
     assert rows[1]["grant"] == "g7"
 

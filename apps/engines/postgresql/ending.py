@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from apps.engines.base import Closed, EngineError, Refused, Target, TargetBusy, unheard
-from apps.engines.postgresql import graveyard, leftovers, names, roles
+from apps.engines.postgresql import foreign_members, graveyard, leftovers, names, roles
 from apps.engines.postgresql.connect import Connection, batch, session
 from apps.engines.postgresql.errors import explained, retried
 from apps.engines.postgresql.leftovers import Ending
@@ -65,14 +65,16 @@ def _close(target: Target, logins: list[str], tell: Tell, deadline: float) -> En
         found = _found(connection, target, logins)
         ours = [one for one in found if names.is_ours(target.portal_id, one.comment)]
         absent = sorted(set(logins) - {one.login for one in found})
-        tell(_absent(connection, target, absent))
+        doubt = _doubt(connection, target, absent[0]) if absent else None
+        if absent and not doubt:
+            tell(_absent(connection, target, absent))
         held = _lock(connection, ours)
         _end(connection, target, [one for one in ours if one.locked_at], tell, deadline)
         for some in _portions(held, _HELD_AT_ONCE):
             if some[0] is held[0] or time.monotonic() < deadline:
                 _lock_against_resistance(connection, target, some)
                 _end(connection, target, [one for one in some if one.locked_at], tell, deadline)
-    return _reason(found, ours, absent)
+    return _reason(found, ours, doubt)
 
 
 def _found(connection: Connection, target: Target, logins: list[str]) -> list[Ending]:
@@ -229,13 +231,28 @@ def _closed(one: Ending, sessions: int, prepared: int, objects: int, role: bool)
 
 
 def _absent(connection: Connection, target: Target, logins: list[str]) -> list[Closed]:
-    """Already gone. Not believed while the session of some role that no longer exists is open: it may be theirs."""
-    if not logins or _orphans(connection):
-        return []
+    """Already gone."""
     now, left = _clock(connection), graveyard.left(connection, target, logins)
     return [
         Closed(login, now, sessions_ended=0, clean_at=now, dropped=True, left=left.get(login, ())) for login in logins
     ]
+
+
+def _doubt(connection: Connection, target: Target, login: str) -> EngineError | None:
+    """Why it is not believed that a login is gone: something is there that may be any login's that is not found."""
+    if _orphans(connection):
+        return Refused(
+            f"{login} is gone, but a session of a role that no longer exists is open on the server. "
+            f"An administrator must end it: {_CUT_ORPHANS}"
+        )
+    renamed = [one for one in foreign_members.read(connection, target) if one.given_by_portal]
+    if renamed:
+        return Refused(
+            f"{login} is not there, but “{renamed[0].role}” may be it, renamed and with its mark removed; "
+            f"the portal itself has made that role a member of {renamed[0].of}, and it does not carry the portal's "
+            "mark. The end is not believed until the next comparison of the server has taken its rights away."
+        )
+    return None
 
 
 def _orphans(connection: Connection) -> int:
@@ -246,18 +263,15 @@ def _orphans(connection: Connection) -> int:
     return int(connection.execute(statement).fetchall()[0][0])
 
 
-def _reason(found: list[Ending], ours: list[Ending], absent: list[str]) -> EngineError:
+def _reason(found: list[Ending], ours: list[Ending], doubt: EngineError | None) -> EngineError | None:
     """Why a login could not be closed, where not one could."""
     for one in ours:
         if one.failure and not one.locked_at:
             return explained(one.failure, f"locking {one.login}")
     if ours:
         return TargetBusy(f"{ours[0].login} is locked, but its sessions have not all ended yet; try again.")
-    if absent:
-        return Refused(
-            f"{absent[0]} is gone, but a session of a role that no longer exists is open on the server. "
-            f"An administrator must end it: {_CUT_ORPHANS}"
-        )
+    if doubt or not found:
+        return doubt
     return Refused(f"{found[0].login} is not marked as this portal's on the server; it was not touched.")
 
 

@@ -6,8 +6,10 @@ from datetime import datetime
 from apps.engines.base import (
     Closed,
     Drift,
+    Expelled,
     Exposure,
     Finding,
+    ForeignMember,
     LoginSpec,
     Opened,
     RowFilter,
@@ -27,6 +29,7 @@ from apps.engines.postgresql import (
     ending,
     exposure,
     extending,
+    foreign_members,
     logins,
     masking,
     own_password,
@@ -98,6 +101,9 @@ class PostgresEngine:
 
     def survey(self, target: Target, known: str = "") -> Survey:
         return surveying.survey(target, known)
+
+    def expel(self, target: Target, members: Sequence[ForeignMember]) -> list[Expelled]:
+        return foreign_members.expel(target, members)
 
     def remember(self, target: Target, mark: str) -> None:
         surveying.remember(target, mark)

@@ -26,12 +26,16 @@ RIGHTS: dict[Level, tuple[LiteralString, ...]] = {
 }
 
 _MARK = "jitportal portal="
+_MAKER = "jitportal_maker_"
 _PERSON_LENGTH = 24
 _HASH_LENGTH = 32
 _VIEWS_HASH_LENGTH = 10
 DIGEST_LENGTH = 32
 _LOGIN = re.compile(r"jit_[a-z0-9]{1,24}_[a-z0-9]{10}")
 _SCOPE_ROLE = re.compile(r"jitscope_[0-9a-f]{32}")
+# The same for the server: a role's name, and what follows `login=` in a comment.
+SCOPE_ROLE = f"^{_SCOPE_ROLE.pattern}$"
+MARKED_LOGIN = f"^{_LOGIN.pattern} request="
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _LONGEST = 63  # bytes of a name
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -99,7 +103,12 @@ def checked_scope_role(role: str) -> str:
 
 def maker_name(login: str) -> str:
     """The maker that this login belongs to on 16+, from its name alone."""
-    return f"jitportal_maker_{hashlib.sha256(login.encode()).digest()[0] % MAKERS}"
+    return f"{_MAKER}{hashlib.sha256(login.encode()).digest()[0] % MAKERS}"
+
+
+def makers() -> list[str]:
+    """All of them, whether they have been made yet or not."""
+    return [f"{_MAKER}{number}" for number in range(MAKERS)]
 
 
 def graveyard_name(login: str) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from apps.engines.base import EngineError, FoundLogin, Refused, Survey, Target
-from apps.engines.postgresql import names, roles, scopes
+from apps.engines.postgresql import foreign_members, names, roles, scopes
 from apps.engines.postgresql.connect import Connection, session
 from apps.engines.postgresql.errors import retried
 from apps.engines.postgresql.queries import query
@@ -43,6 +43,7 @@ def survey(target: Target, known: str = "") -> Survey:
     """As the contract says: one session for the whole server, and one for each database with views of ours."""
     with session(target, doing="looking for what is the portal's there") as connection:
         digest, found = _roles(connection, target, known)
+        members = foreign_members.read(connection, target)
         viewing = connection.execute(_VIEWING, [names.MASKER]).fetchall()
         there = {name for (name,) in connection.execute("SELECT datname::text FROM pg_database")}
         mark = _word(target, _comment(connection))
@@ -64,6 +65,7 @@ def survey(target: Target, known: str = "") -> Survey:
         view_schemas=tuple(schemas),
         mark=mark,
         unseen=tuple(unseen),
+        members=tuple(members),
     )
 
 
