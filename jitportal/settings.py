@@ -237,7 +237,7 @@ ALLAUTH_TRUSTED_PROXY_COUNT = 1 if BEHIND_PROXY else 0
 Q_CLUSTER = {
     "name": "access",
     "orm": "default",
-    "workers": env.int("JITPORTAL_WORKERS", 4),  # a server that answers slowly may hold two of them
+    "workers": env.int("JITPORTAL_WORKERS", 4),  # a server that answers slowly may hold three of them
     "timeout": 120,
     "retry": 180,
     "max_attempts": 1,  # rows are the message: reconcile finds what a lost task left

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # So many are claimed, and then locked on the target at once; more wait for the next round.
 BATCH: Final = 2_000
+# So many workers end access on one server at a time: one that takes its time must leave some for the others.
+AT_ONCE: Final = 2
 # Intents in one transaction: more rows wait behind one lock, fewer flushes to disk (decision 0003).
 INTENTS: Final = 500
 # Of logins that are refused all together, so many are tried one by one.
@@ -145,7 +147,11 @@ def _claim_some(server: Server, token: str, only: Q, at_most: int, *, waits: boo
     if waits:
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '1s'")
+    else:
+        _one_after_another(server)
     now = clock.now()
+    if _is_crowded(server, token, now):
+        return []
     found = due(now).filter(only, server=server).order_by("next_try_at", "pk")[: min(at_most, INTENTS)]
     grants = list(found.select_for_update(no_key=True, skip_locked=not waits).only(*_READ))
     _claim(grants, token, now + leases.LEASE)
@@ -154,6 +160,19 @@ def _claim_some(server: Server, token: str, only: Q, at_most: int, *, waits: boo
     new = [(Action.GRANT_ENDING, grant, _intent(grant)) for grant in grants if grant.tries == 0]
     record_all(new, actor=WORKER)
     return grants
+
+
+def _one_after_another(server: Server) -> None:
+    """Claims on one server are committed one by one, so that those who come at the same time count each other."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('grants.ending'), hashtext(%s))", [server.pk])
+
+
+def _is_crowded(server: Server, token: str, now: datetime) -> bool:
+    """Whoever is at work there goes on with what becomes due meanwhile, and the clock asks again."""
+    claimed = Grant.objects.filter(server=server, status=GrantStatus.ENDING, claimed_until__gt=now)
+    others = claimed.exclude(claimed_by__in=["", token]).order_by().values("claimed_by").distinct()
+    return others.count() >= AT_ONCE
 
 
 def _claim(grants: list[Grant], token: str, until: datetime) -> None:

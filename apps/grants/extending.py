@@ -51,7 +51,12 @@ def waiting(now: datetime) -> QuerySet[Extension]:
 
 
 def extend_queued(*, server_id: str) -> None:
-    """Those of one server whose access ends soonest first, for a moment; the clock asks again for the rest."""
+    """Those of one server whose access ends soonest first, for a moment; the clock asks again for the rest.
+
+    Not where somebody is at it: a server that takes its time must not hold all workers.
+    """
+    if Extension.objects.filter(grant__server=server_id, claimed_until__gt=clock.now()).exists():
+        return
     until = time.monotonic() + _STRETCH_SECONDS
     while time.monotonic() < until:
         waits = waiting(clock.now()).filter(grant__server=server_id).order_by("grant__expires_at", "pk")

@@ -39,10 +39,13 @@ def beat(name: str, *, kind: Kind, queues: Mapping[str, int] | None = None) -> N
 
 
 def health() -> Health:
-    """The portal's database, a clock and a worker. Access that is late shows elsewhere: the portal is alive."""
+    """The portal's database, a clock and both workers. Access that is late shows elsewhere: the portal is alive."""
     try:
         fresh_since = clock.now() - timedelta(seconds=3 * settings.HEARTBEAT_SECONDS)
         alive = set(Heartbeat.objects.filter(at__gte=fresh_since).values_list("name", "kind"))
+        # A task there may take its time: only beyond that somebody is missing.
+        longest = timedelta(seconds=settings.Q_CLUSTER["ALT_CLUSTERS"]["bulk"]["timeout"])
+        tells = Heartbeat.objects.filter(name="worker:bulk", at__gte=fresh_since - longest).exists()
     except DatabaseError:
         return Health(("The portal's database does not answer: start it, or mend DATABASE_URL.",))
     problems = []
@@ -50,4 +53,9 @@ def health() -> Health:
         problems.append("No clock has worked lately, so nothing starts or ends on time: run `manage.py clock`.")
     if not any(name == "worker:access" for name, _ in alive):
         problems.append("No worker has worked lately, so nothing is issued or taken away: run `manage.py qcluster`.")
+    if not tells:
+        problems.append(
+            "No slow worker has worked for long, so nobody is told and no server is looked at:"
+            " run `Q_CLUSTER_NAME=bulk manage.py qcluster`."
+        )
     return Health(tuple(problems))

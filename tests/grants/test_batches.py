@@ -200,3 +200,39 @@ def test_end_proves_when_the_server_has_used_up_the_time(
         services.end_due(server_id=grant.server_id)
     now_in(grant, GrantStatus.ENDED)
     assert left_behind.sessions(grant.login) == 0
+
+
+def test_end_due_leaves_workers_for_others_when_a_server_takes_its_time(
+    people: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six workers come for one slow server, with something due for each: two go in, the others are free at once."""
+    grants = [active(people.alice, minutes=1) for _ in range(6)]
+    monkeypatch.setattr(ending, "BATCH", 1)
+    monkeypatch.setattr(ending, "INTENTS", 1)
+    inside, slow = threading.Semaphore(0), threading.Event()
+
+    def wait() -> None:
+        inside.release()
+        assert slow.wait(60)
+
+    put_in(monkeypatch, OddEngine(before_close=wait, again=True))
+
+    def work() -> None:
+        try:
+            services.end_due(server_id=grants[0].server_id)
+        finally:
+            connections.close_all()
+
+    with clock.shifted(after(grants[0])):
+        workers = [threading.Thread(target=work) for _ in range(6)]
+        for worker in workers:
+            worker.start()
+        assert inside.acquire(timeout=30)
+        assert inside.acquire(timeout=30)
+        wait_until(lambda: sum(worker.is_alive() for worker in workers) == 2)
+        assert not inside.acquire(blocking=False)
+        assert Grant.objects.exclude(claimed_by="").count() == 2
+        slow.set()
+        for worker in workers:
+            worker.join(60)
+    assert Grant.objects.filter(status=GrantStatus.ENDED).count() == 6  # those two went on with the rest

@@ -101,7 +101,7 @@ def test_send_form_when_the_token_is_missing(people: Cast) -> None:
 def test_show_healthz_when_no_clock_and_no_worker_run(people: Cast) -> None:
     answer = Client().get("/healthz")
     assert answer.status_code == 503
-    assert len(answer.json()["problems"]) == 2
+    assert len(answer.json()["problems"]) == 3
 
 
 def test_show_page_in_the_time_zone_of_the_reader(people: Cast) -> None:

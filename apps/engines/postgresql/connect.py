@@ -35,6 +35,7 @@ _SETTINGS = {
     "createrole_self_grant": "",
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
+    "synchronous_commit": "on",  # what is proven to be gone must not be back after a crash
     "lock_timeout": "5s",
     "statement_timeout": "60s",
     "idle_in_transaction_session_timeout": "60s",
