@@ -70,8 +70,8 @@ def check_tables(scope: EffectiveScope, database: Database, *, left_out: Iterabl
     if not scope.statement:
         return
     only = _only(scope.statement)
-    if found := sorted(only.names & {table.name for table in left_out} - {table.name for table in scope.tables}):
-        raise Invalid(f"The statement speaks of {found[0]}: that table cannot be left out.", field="tables")
+    if spoken := sorted(only.names & {table.name for table in left_out} - {table.name for table in scope.tables}):
+        raise Invalid(f"The statement speaks of {spoken[0]}: that table cannot be left out.", field="tables")
     written = {TableName(*pair) for pair in only.dotted}
     if found := sorted(written & scope.seen.keys()):
         raise Invalid(_by_plain_name(found[0], scope), field="statement")
