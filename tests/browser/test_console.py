@@ -257,7 +257,7 @@ def test_one_off_when_rows_are_as_expected_or_not(sign_in: SignIn, rows: int, sa
     expect(dana.locator("#messages")).to_contain_text("Your yes is recorded.")
 
     alice.get_by_role("button", name="Show its plan").click(timeout=60_000)
-    expect(alice.locator(".result-table")).to_contain_text("Update on")
+    expect(alice.get_by_label("The plan")).to_contain_text("Update on")
     alice.get_by_role("button", name="Run it once").click()
     expect(alice.locator(".plain-answer, .notice").first).to_contain_text(says, ignore_case=True)
     alice.get_by_role("link", name="To the request").click()
