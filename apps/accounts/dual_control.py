@@ -26,7 +26,7 @@ from django.db.models import F, Func, IntegerField, Model, Q, QuerySet
 
 from apps.accounts.actors import OPERATOR, Actor, actor_id
 from apps.accounts.models import Duty, ProposedEdit, User
-from apps.accounts.roles import answers_for_all, is_security, is_seen, people_with_duty
+from apps.accounts.roles import answers_for_all, is_security, is_seen, may_second, people_with_duty
 from apps.audit import services as audit
 from apps.audit.actions import Action
 from apps.audit.canonical import Json
@@ -307,11 +307,6 @@ def _require_second_person(actor: Actor, edit: ProposedEdit) -> None:
         raise NotAllowed("This edit is about you: somebody else decides about it.")
     if not is_seen(actor):
         raise NotAllowed("Single sign-on has not vouched for you lately. Sign in once more, and then decide.")
-
-
-def may_second(user: User) -> bool:
-    """An emergency administrator is a password that somebody holds, not another person."""
-    return user.emergency_until is None and answers_for_all(user)
 
 
 def _close(edit: ProposedEdit, status: str, action: Action, actor: Actor, comment: str) -> ProposedEdit:

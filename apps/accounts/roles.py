@@ -40,8 +40,17 @@ def answers_for_all(user: User | AnonymousUser) -> bool:
     return is_dba(user) or is_security(user)
 
 
+def may_second(user: User) -> bool:
+    """As the second one of two. An emergency administrator is a password that somebody holds, not another person."""
+    return user.emergency_until is None and answers_for_all(user)
+
+
 def is_auditor(user: User | AnonymousUser) -> bool:
     return has_duty(user, Duty.AUDITOR)
+
+
+def answers_for_record(user: User | AnonymousUser) -> bool:
+    return is_auditor(user) or answers_for_all(user)
 
 
 def people_with_duty(duty: Duty) -> QuerySet[User]:

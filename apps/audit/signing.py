@@ -230,11 +230,11 @@ def _asked(anchor: Anchor, keys: list[Key]) -> Answer:
 
 
 def _why_silent(answer: Answer) -> str | None:
-    if answer.error is not None:
-        return (
-            None if isinstance(answer.error, NotOurs) else f"{answer.anchor.address} could not be asked: {answer.error}"
-        )
-    return f"{answer.anchor.address} holds nothing yet." if answer.seen is None else None
+    """None where it has answered, if only with what is not ours."""
+    if answer.seen is not None or isinstance(answer.error, NotOurs):
+        return None
+    why = f"could not be asked: {answer.error}" if answer.error is not None else "holds nothing yet."
+    return f"{answer.anchor.address} {why}"
 
 
 def _believed(note: str, keys: list[Key]) -> notes.Checkpoint:

@@ -119,10 +119,7 @@ def start(*, actor: User, use: Usable, sql: str, where: Running) -> tuple[Statem
     `use`: what access.usable() has just said of the actor's own grant. Raises as access.still_usable(), and TooMany.
     """
     use = access.still_usable(use, where.kind)
-    _check_load(use)
-    _check_begun(use, where.once)
-    if where.kind == Kind.ONE_OFF:
-        _check_runs_once(use)
+    _check_may_begin(use, where.kind, where.once)
     statement = Statement(
         grant=use.grant,
         person=actor,
@@ -178,11 +175,18 @@ def _identity(grant: Grant) -> dict[str, Json]:
     }
 
 
-def _check_load(use: Usable) -> None:
+def _check_may_begin(use: Usable, kind: Kind, once: str | None) -> None:
+    """Nobody else begins anything meanwhile: the grant is locked. Raises TooMany, Conflict."""
     if use.lately >= PER_MINUTE:
         raise TooMany(f"You have started {PER_MINUTE} statements within a minute: wait for a moment.")
     if use.running >= MAX_AT_ONCE:
         raise TooMany(f"You have {MAX_AT_ONCE} statements running already: cancel one, or wait for it.")
+    begun = Statement.objects.filter(grant=use.grant)
+    if once and begun.filter(once=once).exists():
+        raise AlreadyBegun("This was started already: what became of it is in the history.")
+    # An approval is used up when its statement is in the record, and by nothing that failed before.
+    if kind == Kind.ONE_OFF and begun.filter(kind=kind).exists():
+        raise Conflict("The approved statement has been run: it runs once.")
 
 
 def _check_held(actor: User) -> None:
@@ -227,18 +231,6 @@ def keep_progress(statement: Statement, *, rows: int, size: int) -> None:
     Statement.objects.filter(pk=statement.pk).update(rows=rows, bytes=size)
 
 
-def _check_begun(use: Usable, once: str | None) -> None:
-    """Nobody else starts one meanwhile: the grant is locked."""
-    if once and Statement.objects.filter(grant=use.grant, once=once).exists():
-        raise AlreadyBegun("This was started already: what became of it is in the history.")
-
-
-def _check_runs_once(use: Usable) -> None:
-    """An approval is used up when its statement is in the record, and by nothing that failed before."""
-    if Statement.objects.filter(grant=use.grant, kind=Kind.ONE_OFF).exists():
-        raise Conflict("The approved statement has been run: it runs once.")
-
-
 @verb
 def open_change(
     *,
@@ -255,10 +247,7 @@ def open_change(
     """
     use = access.still_usable(use, kind)
     # What would refuse the first statement refuses all of it: nothing is told to have failed that was never begun.
-    _check_load(use)
-    _check_begun(use, once)
-    if kind == Kind.ONE_OFF:
-        _check_runs_once(use)
+    _check_may_begin(use, kind, once)
     if takes_commands:
         _check_held(actor)
     if Change.objects.filter(grant=use.grant, status=ChangeStatus.OPEN).exists():

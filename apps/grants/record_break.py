@@ -8,7 +8,7 @@ from typing import Final
 
 from apps.accounts.actors import OPERATOR
 from apps.accounts.models import User
-from apps.accounts.roles import answers_for_all
+from apps.accounts.roles import may_second
 from apps.audit import services as audit
 from apps.audit import signing
 from apps.audit.actions import WORKER_ROLE, Action
@@ -72,7 +72,7 @@ def agreed_by(found: RecordBreak) -> tuple[str, User] | None:
     """The record's id of the first, and the second, who may say so now; a worker may not have taken it up yet."""
     line, first = _last(Action.RECORD_BREAK_CONFIRMED, found), proposed_by(found)
     second = User.objects.filter(pk=line.actor.removeprefix("user:")).first() if line else None
-    if not first or second is None or first == second.audit_id or not has_duty(second):
+    if not first or second is None or first == second.audit_id or not may_second(second):
         return None
     return first, second
 
@@ -81,11 +81,6 @@ def proposed_by(found: RecordBreak) -> str:
     """The record's id of the first person; empty while there is none."""
     line = proposal(found)
     return str(line.facts.get("by", "")) if line else ""
-
-
-def has_duty(person: User) -> bool:
-    """An emergency administrator is a password that somebody holds, and no other person."""
-    return person.emergency_until is None and answers_for_all(person)
 
 
 def settle() -> None:
@@ -120,7 +115,7 @@ def _last(action: Action, found: RecordBreak) -> audit.Line | None:
 
 
 def _require_duty(person: User) -> None:
-    if not has_duty(person):
+    if not may_second(person):
         raise NotAllowed(
             "Only a database administrator or security may say that the record goes on after a break; an emergency "
             "administrator is no other person."

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from apps.accounts import dual_control
 from apps.accounts.adminsite import person
 from apps.accounts.models import ProposedEdit, User
-from apps.accounts.roles import answers_for_all, is_auditor, is_dba, is_seen, is_welcome, seen_until
+from apps.accounts.roles import answers_for_record, is_auditor, is_dba, is_seen, is_welcome, may_second, seen_until
 from apps.approvals import services as approvals
 from apps.approvals.models import Review
 from apps.audit.models import RecordBreak, VerificationRun
@@ -77,7 +77,7 @@ class Surroundings:
 
     @cached_property
     def may_second(self) -> bool:
-        return dual_control.may_second(self.user)
+        return may_second(self.user)
 
     @cached_property
     def unread(self) -> int:
@@ -118,7 +118,7 @@ class Surroundings:
 
     @cached_property
     def answers_for_record(self) -> bool:
-        return self.may_read_record or answers_for_all(self.user)
+        return answers_for_record(self.user)
 
     @cached_property
     def broken(self) -> RecordBreak | None:

@@ -38,7 +38,9 @@ def confirm(request: HttpRequest, break_id: str) -> HttpResponse:
 def _page(request: HttpRequest, found: RecordBreak, form: BreakForm, *, status: int = 200) -> HttpResponse:
     user, is_open = person(request), found.confirmed_at is None
     proposal, two = (record_break.proposal(found), record_break.agreed_by(found)) if is_open else (None, None)
-    may_confirm = record_break.has_duty(user) and proposal is not None and proposal.facts.get("by") != user.audit_id
+    may_confirm = (
+        surroundings(request).may_second and proposal is not None and proposal.facts.get("by") != user.audit_id
+    )
     context = {
         "found": found,
         "form": form,
@@ -47,7 +49,7 @@ def _page(request: HttpRequest, found: RecordBreak, form: BreakForm, *, status: 
         "second": two[1] if two else None,
         "agreed": _names(found),
         "may_confirm": two is None and may_confirm,
-        "has_duty": record_break.has_duty(user),
+        "has_duty": surroundings(request).may_second,
         "lost": max(0, found.size_there - found.size_here),
         "others": [other for other in open_breaks() if other.pk != found.pk],
     }
